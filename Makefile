@@ -1,0 +1,58 @@
+# make demo | test | check | bench | picture        Everything is installed into .venv; nothing else is touched.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+DEMO   ?= .demo
+
+.PHONY: help setup demo test check format bench picture clean
+
+help:
+	@echo "make demo     set up, then run a team of agents on a real document, on the offline model"
+	@echo "make test     set up, then run the tests"
+	@echo "make check    format, lint, types, import rules"
+	@echo "make bench    the figures of docs/performance.md, measured here"
+	@echo "make picture  draw the README's picture from a run made now"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.12 demo")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/.run
+
+setup: $(VENV)/.run
+
+demo: $(VENV)/.run
+	$(BIN)/python run_hub.py "Should the city convert the night bus depot to electric buses?" \
+		--file examples/night-bus-depot.md --llm offline --data $(DEMO) --out $(DEMO)/answer.md
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.run
+
+picture: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[picture]'
+	$(BIN)/python run_hub.py "Should the city convert the night bus depot to electric buses?" \
+		--file examples/night-bus-depot.md --llm offline --data $(DEMO) --view json > docs/recording.jsonl
+	$(BIN)/python docs/picture.py docs/recording.jsonl docs/run.svg
+
+clean:
+	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,230 @@
+"""The commands about runs: start, list, cancel, pause, resume, export. Each is a client of the control socket.
+
+Owns: how their answers look. Must not: know what happens to a run; that is the hub's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from felixhub.cli.processes import finder, settings_for
+from felixhub.cli.starting import build_start, choose_endpoint
+from felixhub.core.errors import ConfigError, Place
+from felixhub.core.events import parse_event
+from felixhub.core.messages import CancelRun, Message, Pause, Replay, Resume, Runs
+from felixhub.core.run import Run
+from felixhub.transport.control import ControlClient, new_id
+from felixhub.transport.subscriber import Subscription
+from felixhub.views.console import ConsoleOptions, Outcome, watch
+from felixhub.views.safe_text import safe_line
+
+EXIT_FAILED = 1
+EXIT_DEGRADED = 4
+
+
+def exit_code(outcome: Outcome) -> int:
+    """0 ok, 1 failed or cancelled, 4 finished degraded."""
+    match outcome.status:
+        case "failed" | "cancelled":
+            return EXIT_FAILED
+        case "degraded":
+            return EXIT_DEGRADED
+    return 0
+
+
+def view_run(subscription: Subscription, *, view: str, stop: Callable[[], bool] | None = None) -> Outcome:
+    """Show a run in the console, as JSON, or not at all, until it is done or `stop` says so."""
+    options = ConsoleOptions(mode="json" if view == "json" else "text", tail="all")
+    with subscription, contextlib.ExitStack() as stack:
+        out = sys.stdout if view != "none" else stack.enter_context(open(os.devnull, "w"))  # noqa: PTH123
+        return watch(subscription, options, out, stop=stop)
+
+
+def say_end(outcome: Outcome, *, view: str) -> None:
+    """Why the exit code will not be 0, on standard error, unless the console has just shown it to a person."""
+    if view == "console" and sys.stdout.isatty():
+        return
+    match outcome.status:
+        case "failed":
+            sentence = f"the run failed: {outcome.error}"
+        case "cancelled":
+            sentence = f"the run was {outcome.error}"
+        case "degraded":
+            sentence = f"the result is degraded: {'; '.join(outcome.degraded)}"
+        case _:
+            return
+    print(f"felixhub: {safe_line(sentence)}", file=sys.stderr, flush=True)
+
+
+def check_out(file: Path | None) -> None:
+    """Refuse a place for the result that cannot be written, before anything is thought. Raises ConfigError."""
+    if file is None:
+        return
+    if file.is_dir():
+        raise ConfigError("this is a folder: name a file in it", place=Place(str(file)))
+    if not file.parent.is_dir():
+        raise ConfigError(f"there is no folder {file.parent} to write the result into", place=Place(str(file)))
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise ConfigError("cannot write the result there: choose another file with --out", place=Place(str(file)))
+
+
+def save_result(file: Path, result: str) -> None:
+    """Write the result to the byte, and nothing else. Raises ConfigError."""
+    try:
+        file.write_bytes(result.encode())
+    except OSError as error:
+        raise ConfigError(f"cannot write the result: {error.strerror}", place=Place(str(file))) from None
+
+
+def start_and_watch(
+    *,
+    task: str,
+    workflow: str,
+    files: Sequence[Path],
+    llm: str | None,
+    model: str | None,
+    hub: str | None,
+    detach: bool,
+    as_json: bool,
+    out: Path | None,
+) -> int:
+    """`felixhub run`."""
+    check_out(out)
+    settings = settings_for(llm=llm, model=model)
+    endpoint, found = choose_endpoint(settings, os.environ)
+    start = build_start(settings, task=task, workflow=workflow, files=files, endpoint=endpoint)
+    if found:
+        print(found, file=sys.stderr)
+    with ControlClient(finder(settings, hub)) as client:
+        client.request(start)
+    if detach:
+        print(json.dumps({"run": start.id}) if as_json else start.id)
+        return 0
+    print(f"run {start.id}", file=sys.stderr)
+    subscription = Subscription(start.id, hub=hub or settings.hub or settings.data_dir, until_done=True)
+    view = "json" if as_json else "console"
+    outcome = view_run(subscription, view=view)
+    if outcome.status is None and out is not None:
+        # Nobody reads our output any more (`| head`), but somebody wants the result.
+        again = Subscription(start.id, hub=hub or settings.hub or settings.data_dir, until_done=True)
+        outcome = view_run(again, view="none")
+    if outcome.status is None:
+        print(f"felixhub: nobody reads this any more; the run goes on: {start.id}", file=sys.stderr)
+        return EXIT_FAILED
+    if out is not None and outcome.result:
+        save_result(out, outcome.result)
+    say_end(outcome, view=view)
+    return exit_code(outcome)
+
+
+def list_runs(*, hub: str | None, as_json: bool) -> None:
+    """`felixhub ps`."""
+    settings = settings_for()
+    with ControlClient(finder(settings, hub)) as client:
+        rows = client.request(Runs(id=new_id()))["runs"]
+    if as_json:
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    if not rows:
+        print('no runs yet: felixhub run "TASK" starts one', file=sys.stderr)
+        return
+    table = [("RUN", "STATUS", "AGE", "WORKFLOW", "BUSY", "TASK"), *(_row(row) for row in rows)]
+    widths = [max(len(line[column]) for line in table) for column in range(5)]
+    for line in table:
+        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=False)]
+        print("  ".join([*cells, line[5]]).rstrip())
+
+
+def _row(row: dict[str, Any]) -> tuple[str, ...]:
+    from felixhub.views.safe_text import safe_text
+
+    task = safe_text(" ".join(str(row.get("task", "")).split()))
+    return (
+        row["run"],
+        row["status"],
+        _age(time.time() - float(row.get("started_at") or time.time())),
+        str(row.get("workflow", "")),
+        ",".join(row.get("open", [])) or "-",
+        task if len(task) <= 60 else task[:59] + "…",
+    )
+
+
+def _age(seconds: float) -> str:
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{max(0.0, seconds):.0f}s"
+
+
+def command(name: str, run: str, *, agent: str | None = None, hub: str | None = None) -> None:
+    """`felixhub cancel`, `pause`, `resume`."""
+    settings = settings_for()
+    with ControlClient(finder(settings, hub)) as client:
+        run = _named(client, run)
+        message: Message
+        match name:
+            case "cancel":
+                message = CancelRun(id=new_id(), run=run, agent=agent, by=_me())
+            case "pause":
+                message = Pause(id=new_id(), run=run, by=_me())
+            case _:
+                message = Resume(id=new_id(), run=run, by=_me())
+        client.request(message)
+    what = f"{agent} of {run}" if agent else run
+    print({"cancel": f"cancelling {what}", "pause": f"pausing {what}"}.get(name, f"{what} goes on"))
+
+
+def _me() -> str:
+    return os.environ.get("USER") or os.environ.get("LOGNAME") or "command line"
+
+
+def _named(client: ControlClient, run: str) -> str:
+    """A run's id; `latest` is the newest."""
+    if run != "latest":
+        return run
+    rows = client.request(Runs(id=new_id()))["runs"]
+    if not rows:
+        raise ConfigError("there are no runs yet")
+    return str(rows[-1]["run"])
+
+
+def export_run(run: str, kind: str, output: Path | None, *, hub: str | None) -> None:
+    """`felixhub export`."""
+    settings = settings_for()
+    with ControlClient(finder(settings, hub)) as client:
+        run = _named(client, run)
+        lines = client.pages(Replay(id=new_id(), run=run))
+    data = b"".join(line + b"\n" for line in lines) if kind == "jsonl" else _markdown(lines).encode()
+    if output is None or str(output) == "-":
+        if sys.stdout.isatty():  # What the models wrote is shown there, never obeyed.
+            from felixhub.views.safe_text import safe_json, safe_text
+
+            text = data.decode()
+            data = (safe_json(text) if kind == "jsonl" else safe_text(text)).encode()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        output.write_bytes(data)
+    except OSError as error:
+        raise ConfigError(f"cannot write the export: {error.strerror}", place=Place(str(output))) from None
+
+
+def _markdown(lines: list[bytes]) -> str:
+    from felixhub.core.board import Board
+    from felixhub.views.document import markdown
+
+    board = Board()
+    first = parse_event(lines[0])
+    board.follow(first.run)
+    for line in lines:
+        board.take(parse_event(line))
+    run: Run = board.runs[first.run]
+    return markdown(run)

@@ -1,0 +1,293 @@
+"""`felixhub up` and `run_hub.py`: hub, agents and a view in one go.
+
+Owns: the order of starting, Ctrl-C, and the exit code. Must not: know how any of the parts works.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shlex
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from felixhub.cli.main import EXIT_INTERRUPTED
+from felixhub.cli.processes import offline_child, settings_for, worker_child
+from felixhub.cli.runs import EXIT_FAILED, check_out, exit_code, save_result, say_end, view_run
+from felixhub.cli.starting import build_start, choose_endpoint
+from felixhub.core.errors import ConfigError, FelixError
+from felixhub.core.messages import CancelRun, Runs, Start
+from felixhub.logs import configure_logs
+from felixhub.settings.settings import Settings
+from felixhub.supervisor.supervisor import HubDidNotStart, Plan, StartStopped, Supervisor
+from felixhub.transport.address import find_hub
+from felixhub.transport.control import ControlClient, Find, HubRefused, new_id
+from felixhub.transport.subscriber import Subscription
+from felixhub.views.safe_text import safe_line
+
+POLITE_S_MAX = 5.0  # for a run to end after Ctrl-C
+PRELOAD = ("felixhub.cli.preload",)
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """What `up` was told on the command line."""
+
+    task: str | None
+    workflow: str
+    files: Sequence[Path]
+    llm: str | None
+    model: str | None
+    view: str
+    data: Path | None
+    out: Path | None
+    serve: bool
+    listen: str | None
+    agents_per_worker: int | None
+
+
+def up(asked: Up) -> int:
+    """Run it all; returns the exit code."""
+    check_out(asked.out)
+    flags = {"llm": asked.llm, "model": asked.model, "listen": asked.listen, "data_dir": asked.data}
+    settings = settings_for(**flags, agents_per_worker=asked.agents_per_worker)
+    endpoint, found = choose_endpoint(settings, os.environ)
+    start = None
+    if asked.task is not None:
+        start = build_start(
+            settings,
+            task=asked.task,
+            workflow=asked.workflow,
+            files=asked.files,
+            endpoint=endpoint,
+            by="run_hub",
+        )
+    elif asked.files or asked.out:
+        raise ConfigError("--file and --out go with a task: give one, or start the run later with `felixhub run`")
+    serve = asked.serve or start is None
+    configure_logs(file=_log_file(settings))
+    supervisor = Supervisor(_plan(settings, serve=serve))
+    stop = _Stop(supervisor)
+    with stop.handling():  # From before the first child until after the last one.
+        try:
+            find = _finder(settings)
+            supervisor.start(stop=stop.wanted)
+            _say(found)
+            _say_where(settings, start, serve=serve, find=find)
+            return _drive(asked, settings, start, find, stop, serve=serve)
+        except HubDidNotStart as error:
+            if error.was_silent:
+                _say(f"felixhub: the hub did not start; {settings.data_dir / 'logs' / 'hub.log'} may say why")
+            return error.code
+        except StartStopped:
+            return stop.exit_code(serve=serve)
+        finally:
+            supervisor.stop(at_once=lambda: stop.at_once)
+
+
+def _finder(settings: Settings) -> Find:
+    return lambda: find_hub(str(settings.data_dir), default=settings.data_dir)
+
+
+def _log_file(settings: Settings) -> Path:
+    try:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (settings.data_dir / "logs").mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write the data directory {settings.data_dir} ({error.strerror}): choose another with --data"
+        ) from None
+    return settings.data_dir / "logs" / "supervisor.log"
+
+
+def _plan(settings: Settings, *, serve: bool) -> Plan:
+    def hub_command(first: bool) -> list[str]:
+        command = [sys.executable, "-m", "felixhub", "hub", "--data", str(settings.data_dir), "--with-parent"]
+        if settings.listen:
+            command += ["--listen", settings.listen]
+        if first and not serve:
+            command.append("--pause-unfinished")
+        return command
+
+    from felixhub.worker.process import FENCED_EXIT, REFUSED_EXIT
+
+    return Plan(
+        find=_finder(settings),
+        hub_command=hub_command,
+        worker_entry=functools.partial(worker_child, data_dir=settings.data_dir, llm=settings.llm),
+        offline_entry=offline_child,
+        preload=PRELOAD,
+        fenced_exit=FENCED_EXIT,
+        refused_exit=REFUSED_EXIT,
+        agents_per_worker=settings.agents_per_worker,
+        workers_max=settings.workers_max,
+    )
+
+
+def _say(sentence: str) -> None:
+    if sentence:
+        print(sentence, file=sys.stderr, flush=True)
+
+
+def _felixhub() -> str:
+    """How to call the command from another terminal: by name if that works, else by its path."""
+    beside = Path(sys.executable).parent / "felixhub"
+    if shutil.which("felixhub") or not beside.exists():
+        return "felixhub"
+    return _short(beside)
+
+
+def _say_where(settings: Settings, start: Start | None, *, serve: bool, find: Find) -> None:
+    """Where the hub is, what to try next, and which older runs wait."""
+    command = _felixhub()
+    data = shlex.quote(_short(settings.data_dir))
+    hub = f" --hub {data}" if settings.sources.get("data_dir") == "--data" else ""
+    _say(f"hub at {settings.data_dir}")
+    if start is not None:
+        _say(f"run {start.id} · in another terminal: {command} watch{hub} · {command} cancel {start.id} [AGENT]{hub}")
+    else:
+        _say(f'next: {command} run "TASK"{hub} · {command} watch{hub} · {command} ps{hub} · Ctrl-C stops')
+    if serve:
+        return
+    with ControlClient(find) as client:
+        rows = client.request(Runs(id=new_id()))["runs"]
+    for row in rows:
+        if row["status"] == "paused":
+            task = " ".join(row["task"].split())
+            _say(
+                f"unfinished run {row['run']} is paused ({safe_line(task[:60])}): to go on with it, "
+                f"{command} up --serve{hub.replace('--hub', '--data')}, then {command} resume {row['run']}{hub}"
+            )
+
+
+def _short(path: Path) -> str:
+    """A path as one would type it here."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _drive(asked: Up, settings: Settings, start: Start | None, find: Find, stop: _Stop, *, serve: bool) -> int:
+    code = 0
+    if start is not None:
+        if stop.asked:
+            return stop.exit_code(serve=serve)
+        with ControlClient(find) as client:
+            try:
+                client.request(start)
+            except HubRefused as error:
+                raise ConfigError(str(error)) from None
+        stop.now_runs(start.id, find)
+        subscription = Subscription(start.id, hub=settings.data_dir, until_done=True)
+        outcome = view_run(subscription, view=asked.view, stop=stop.wanted)
+        if outcome.status is None and not stop.wanted():
+            # Nobody reads our output any more (`| head`). Was the run for them alone?
+            if not asked.out and not serve:
+                _say("felixhub: nobody reads this any more; the run is being cancelled (--out or --serve let it go on)")
+                stop.end_run()
+            subscription = Subscription(start.id, hub=settings.data_dir, until_done=True)
+            outcome = view_run(subscription, view="none", stop=stop.wanted)
+        stop.run = None
+        if outcome.result and asked.out:
+            save_result(asked.out, outcome.result)
+        if stop.asked:
+            return _unless_failed(EXIT_INTERRUPTED, stop)
+        say_end(outcome, view=asked.view)
+        code = exit_code(outcome) if outcome.status else EXIT_FAILED
+        if not serve:
+            return _unless_failed(code, stop)
+    if asked.view != "none":
+        subscription = Subscription("latest", hub=settings.data_dir, history=start is None)
+        view_run(subscription, view=asked.view, stop=stop.wanted)
+    while not stop.wanted():  # Without a view, or when nobody reads it any more.
+        time.sleep(0.1)
+    return _unless_failed(stop.exit_code(serve=serve) or code, stop)
+
+
+def _unless_failed(code: int, stop: _Stop) -> int:
+    if stop.failure:
+        _say(f"felixhub: {stop.failure}")
+        return 1
+    return code
+
+
+class _Stop:
+    """Ctrl-C and SIGTERM: once cancels the run and ends when it has ended, twice ends at once."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self.asked = False
+        self.at_once = False
+        self._by_ctrl_c = False
+        self.run: tuple[str, Find] | None = None
+        self._over = False
+
+    @property
+    def failure(self) -> str | None:
+        return self._supervisor.failed
+
+    def wanted(self) -> bool:
+        """Whether the view is to end now."""
+        return self._over or self.failure is not None
+
+    def handling(self) -> _Handlers:
+        return _Handlers(self._on_signal)
+
+    def exit_code(self, *, serve: bool) -> int:
+        """Of what was stopped while no run was its own: for a service manager, stopping a hub that serves is right."""
+        return 0 if serve and not self._by_ctrl_c else EXIT_INTERRUPTED
+
+    def now_runs(self, run: str, find: Find) -> None:
+        """From here on it is this run that is stopped, at once if that was asked while it was being started."""
+        self.run = (run, find)
+        if self.asked:
+            self._over = self.at_once
+            self.end_run()
+
+    def end_run(self) -> None:
+        """Cancel the run, and give it some seconds to end."""
+        if self.run is not None:
+            threading.Thread(target=self._end_run, args=self.run, daemon=True).start()
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._by_ctrl_c = self._by_ctrl_c or number == signal.SIGINT
+        if self.asked:
+            self.at_once = self._over = True
+            return
+        self.asked = True
+        if self.run is None:
+            self._over = True
+            return
+        _say("stopping: the run is being cancelled; Ctrl-C again stops at once")
+        self.end_run()
+
+    def _end_run(self, run: str, find: Find) -> None:
+        try:
+            with ControlClient(find, wait_s=POLITE_S_MAX) as client:
+                client.request(CancelRun(id=new_id(), run=run, by="run_hub"))
+        except HubRefused:
+            pass  # It has ended by itself in this moment.
+        except FelixError as error:
+            _say(f"felixhub: {error}")
+        time.sleep(POLITE_S_MAX)
+        self._over = True
+
+
+class _Handlers:
+    def __init__(self, handler: Any) -> None:
+        self._handler = handler
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._handler)
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,218 @@
+"""One run: a fold over its events.
+
+    ──started──► running ◄──resumed── paused
+                    │ └─────paused──────▲
+                    └──finished, failed, cancelled──► ended
+
+Owns: what is now true of a run, its stages and its thoughts. Must not: decide what comes next (`engine.py` does).
+Only `apply` changes a run. It reads no clock, setting or limit: all of that is in the events.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from felixhub.core.events import (
+    TOKENS_MAX,
+    AgentJoined,
+    AgentLeft,
+    AgentLost,
+    CommandAccepted,
+    Event,
+    Outcome,
+    RunCancelled,
+    RunEnded,
+    RunFailed,
+    RunFinished,
+    RunPaused,
+    RunResumed,
+    RunStarted,
+    StageFinished,
+    StageStarted,
+    SynthesisFinished,
+    SynthesisStarted,
+    ThoughtAbandoned,
+    ThoughtCancelling,
+    ThoughtFinalized,
+    ThoughtPartial,
+    ThoughtStarted,
+    Usage,
+    WorkerInfo,
+)
+from felixhub.core.thought import Thought
+from felixhub.core.workflow import SYNTHESIS, Card, Stage
+
+NOT_A_FAILURE = ("paused", "superseded")
+
+
+@dataclass(slots=True)
+class StageState:
+    """Where a stage is. `index` counts the final checkpoints; `attempts` and `failures` are of the present one."""
+
+    spec: Stage
+    started: bool = False
+    outcome: Outcome | None = None
+    why: str = ""
+    cancelled_by: str | None = None
+    index: int = 0
+    attempts: int = 0
+    failures: int = 0
+    open_thought: str | None = None
+    final_thought: str | None = None  # the latest
+    last_abandoned: ThoughtAbandoned | None = None  # of the present checkpoint; None once it was final
+
+    @property
+    def ended(self) -> bool:
+        return self.outcome is not None
+
+    @property
+    def checkpoint(self) -> float:
+        return self.spec.checkpoints[min(self.index, len(self.spec.checkpoints) - 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A command that was accepted, to answer a repeat of it."""
+
+    name: str
+    args: dict[str, Any]
+    reply: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Membership:
+    """The sessions that have hosted an agent in this run, oldest first, and whether the last is still there."""
+
+    workers: list[WorkerInfo] = field(default_factory=list)
+    present: bool = False
+
+
+class Run:
+    def __init__(self, started: RunStarted) -> None:
+        self.started = started
+        self.cards: dict[str, Card] = {card.name: card for card in started.agents}
+        self.stages: dict[str, StageState] = {stage.name: StageState(stage) for stage in started.workflow.all_stages()}
+        self.thoughts: dict[str, Thought] = {}
+        self.finals: dict[str, Thought] = {}  # agent -> its last final thought, the synthesis left out
+        self.members: dict[str, Membership] = {}
+        self.commands: dict[str, Done] = {}
+        self.paused: RunPaused | None = None
+        self.cancelled_by: str | None = None
+        self.synthesis_started: SynthesisStarted | None = None
+        self.synthesis_finished: SynthesisFinished | None = None
+        self.ended: RunEnded | None = None
+        self.last_seq = started.seq
+
+    @property
+    def id(self) -> str:
+        return self.started.run
+
+    @property
+    def status(self) -> str:
+        match self.ended:
+            case RunFinished():
+                return "finished"
+            case RunFailed():
+                return "failed"
+            case RunCancelled():
+                return "cancelled"
+        if self.cancelled_by is not None:
+            return "cancelling"
+        return "paused" if self.paused else "running"
+
+    @property
+    def synthesis(self) -> StageState | None:
+        return self.stages.get(SYNTHESIS) if self.started.workflow.synthesis else None
+
+    def open_thoughts(self) -> list[Thought]:
+        return [self.thoughts[s.open_thought] for s in self.stages.values() if s.open_thought]
+
+    def latest_final(self, agent: str) -> Thought | None:
+        """The agent's last final thought, the synthesis left out."""
+        return self.finals.get(agent)
+
+    def usage(self) -> Usage:
+        """The sum over all thoughts of what each server last said."""
+        parts = [thought.final.usage for thought in self.thoughts.values() if thought.final]
+        return Usage(
+            prompt_tokens=min(TOKENS_MAX, sum(part.prompt_tokens for part in parts)),
+            completion_tokens=min(TOKENS_MAX, sum(part.completion_tokens for part in parts)),
+            estimated=any(part.estimated for part in parts) or len(parts) < len(self.thoughts),
+        )
+
+    def apply(self, event: Event) -> None:
+        self.last_seq = event.seq
+        match event:
+            case ThoughtPartial():
+                self.thoughts[event.thought].apply(event)
+            case ThoughtStarted():
+                self.thoughts[event.thought] = Thought(event)
+                stage = self.stages[event.stage]
+                stage.open_thought = event.thought
+                stage.attempts += 1
+            case ThoughtCancelling():
+                self.thoughts[event.thought].apply(event)
+            case ThoughtFinalized():
+                self._finalize(event)
+            case ThoughtAbandoned():
+                self._abandon(event)
+            case StageStarted():
+                self.stages[event.stage].started = True
+            case StageFinished():
+                self.stages[event.stage].outcome = event.outcome
+                self.stages[event.stage].why = event.why
+            case AgentJoined():
+                member = self.members.setdefault(event.agent, Membership())
+                member.workers.append(event.worker)
+                member.present = True
+            case AgentLeft() | AgentLost():
+                self.members[event.agent].present = False
+            case RunPaused():
+                self.paused = event
+            case RunResumed():
+                self.paused = None
+            case CommandAccepted():
+                self.commands[event.id] = Done(event.name, event.args, event.reply)
+                if event.name == "cancel":
+                    self._cancel(event)
+            case SynthesisStarted():
+                self.synthesis_started = event
+            case SynthesisFinished():
+                self.synthesis_finished = event
+            case RunFinished() | RunFailed() | RunCancelled():
+                self.ended = event
+
+    def _finalize(self, event: ThoughtFinalized) -> None:
+        thought = self.thoughts[event.thought]
+        thought.apply(event)
+        if thought.started.stage != SYNTHESIS:
+            self.finals[thought.started.agent] = thought
+        stage = self.stages[thought.started.stage]
+        stage.open_thought = None
+        stage.final_thought = event.thought
+        stage.index += 1
+        stage.attempts = 0
+        stage.failures = 0
+        stage.last_abandoned = None
+
+    def _abandon(self, event: ThoughtAbandoned) -> None:
+        thought = self.thoughts[event.thought]
+        thought.apply(event)
+        stage = self.stages[thought.started.stage]
+        stage.open_thought = None
+        stage.last_abandoned = event
+        if event.reason not in NOT_A_FAILURE:
+            stage.failures += 1
+
+    def _cancel(self, command: CommandAccepted) -> None:
+        by = command.by or "someone"
+        thought, agent = command.args.get("thought"), command.args.get("agent")
+        if thought is not None:
+            self.stages[self.thoughts[thought].started.stage].cancelled_by = by
+        elif agent is not None:
+            for stage in self.stages.values():
+                if stage.spec.agent == agent and not stage.ended:
+                    stage.cancelled_by = by
+        else:
+            self.cancelled_by = by

@@ -1,0 +1,497 @@
+"""The hub's loop. It has no opinions:
+
+    drain what arrived → decide, apply → advance → one log transaction → publish → acknowledge, reply → beats
+
+Owns: the order of these, and the sockets' turn. Must not: know rules (`core`), pages (`paging`) or options (`sockets`).
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import zmq
+
+from felixhub.core.central_post import CentralPost
+from felixhub.core.decision import Acknowledge, Answer, Decision, Send, SendAssignment, TellEnded
+from felixhub.core.errors import ProtocolViolation
+from felixhub.core.events import Event, RunCancelled, RunFailed, RunFinished, RunStarted, ThoughtPartial, parse_event
+from felixhub.core.limits import Limits
+from felixhub.core.messages import (
+    CancelRun,
+    Failed,
+    Fenced,
+    GivenDocument,
+    Hello,
+    HubBeat,
+    Message,
+    Pause,
+    Reject,
+    Resume,
+    Shutdown,
+    Start,
+    parse_ingest,
+    parse_request,
+)
+from felixhub.core.names import HUB_BEAT_TOPIC, event_topic, run_beat_topic
+from felixhub.eventlog import Boot, EventLog, LogBusy, Record
+from felixhub.failpoint import failpoint
+from felixhub.hub.frames import publish, receive
+from felixhub.hub.outbox import WorkerOutbox
+from felixhub.hub.paging import Frames, Pager
+from felixhub.hub.queries import Queries
+from felixhub.logs import get_log
+from felixhub.transport.address import Connection
+
+TICK_S = 0.1  # how often leases, cancels and back-offs are looked at while a run is unfinished
+SUBSCRIBE_BEAT_S = 0.05  # a new subscriber's beat at once, but no more often than this
+PAGE_REST = 3.0  # while text flows, a page is followed by this many times its own duration without one
+PAGE_REFUSED_S = 0.02  # a client that has no room for a page gets the time to read
+PRUNE_S = 0.5
+CONNECTIONS_SPARE = 1_000  # of sessions that have gone, before they are forgotten
+COMMIT_FAILED_LOG_S = 5.0  # a full disk fails every turn; the log says so this often
+SLOW_TURN_S = 1.0
+SUBSCRIPTIONS_MAX = 10_000  # taken in one turn
+
+
+@dataclass(slots=True)
+class Sockets:
+    ingest: zmq.Socket[bytes]
+    live: zmq.Socket[bytes]
+    control: zmq.Socket[bytes]
+
+
+@dataclass(slots=True)
+class _Pending:
+    """What this turn will commit, publish and answer."""
+
+    events: list[Event] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    replies: list[tuple[bytes, Message]] = field(default_factory=list)
+    senders: set[bytes] = field(default_factory=set)
+
+
+class HubLoop:
+    def __init__(
+        self,
+        *,
+        post: CentralPost,
+        log: EventLog,
+        boots: tuple[Boot, ...],
+        sockets: Sockets,
+        where: Connection,
+        limits: Limits,
+        clock: Callable[[], float],
+    ) -> None:
+        self.post = post
+        self.counters: Counter[str] = Counter()
+        self.stopping = False
+        self._log = log
+        self._sockets = sockets
+        self._limits = limits
+        self._clock = clock
+        self._outbox = WorkerOutbox(sockets.ingest, self.counters)
+        self._pager = Pager(limits)
+        self._queries = Queries(log=log, boots=boots, where=where, pager=self._pager, limits=limits)
+        self._pending = _Pending()
+        self._notes = get_log("hub")
+        now = clock()
+        self._beat_at = now
+        self._subscribed_at = now
+        self._beat_wanted = False
+        self._tick_at = now
+        self._prune_at = now + PRUNE_S
+        self._commit_failed_at = 0.0
+        self._page_at = now  # while text flows, the next page no sooner
+        self._poller = zmq.Poller()
+        for socket in (sockets.ingest, sockets.control, sockets.live):
+            self._poller.register(socket, zmq.POLLIN)
+
+    def watch(self, descriptor: int) -> None:
+        """Also wake for this file descriptor."""
+        self._poller.register(descriptor, zmq.POLLIN)
+
+    # ---- one turn ----------------------------------------------------------------------------------------------------
+
+    def turn(self) -> list[int]:
+        """One turn; returns the watched descriptors that woke it."""
+        patience_ms = self._patience_ms()
+        asleep_at = self._clock()
+        woken = self._poller.poll(patience_ms)
+        began = self._clock()
+        overslept = began - asleep_at - patience_ms / 1000
+        if overslept > SLOW_TURN_S:
+            # The process was stopped, and ZeroMQ's thread with it: what workers have said is not even in the sockets.
+            self._excuse(overslept)
+        drained = self._drain_ingest(began)
+        self._drain_control(began)
+        failpoint("hub.after_receive")
+        self._drain_subscriptions()
+        self._settle(began, leases=drained)
+        is_busy = bool(self._pending.events)
+        self.finish_turn()
+        self._serve_page(is_busy=is_busy)
+        self._beats(self._clock())
+        self._prune(began)
+        excess = self._clock() - began - SLOW_TURN_S
+        if excess > 0:
+            self._excuse(excess)
+        return [fd for fd, _ in woken if isinstance(fd, int)]
+
+    def _excuse(self, seconds: float) -> None:
+        """The hub itself was too slow by this much: no worker pays for it."""
+        self.post.presence.extend(seconds)
+        self._notes.warning("slow_turn", too_slow_by_s=round(seconds, 3))
+
+    def finish_turn(self) -> None:
+        """Commit, then publish, then answer: a subscriber never sees what a crash could take back."""
+        if self.commit():
+            self.publish()
+            self.answer()
+
+    def _patience_ms(self) -> int:
+        now = self._clock()
+        if self._pager:
+            return 0 if now >= self._page_at else 1
+        if self._beat_wanted:
+            return int(SUBSCRIBE_BEAT_S * 1000)
+        until = self._beat_at + self._limits.beat_s
+        if self.post.has_unfinished_runs:
+            until = min(until, self._tick_at + TICK_S)
+        return max(0, min(500, int((until - now) * 1000) + 1))
+
+    # ---- taking in ---------------------------------------------------------------------------------------------------
+
+    def _drain_ingest(self, now: float) -> bool:
+        """Decide and apply what workers sent. True when the socket was drained empty."""
+        for _ in range(self._limits.turn_messages_max):
+            try:
+                frames = receive(self._sockets.ingest)
+            except zmq.Again:
+                return True
+            self._take_ingest(frames, now)
+        return False
+
+    def _take_ingest(self, frames: list[bytes], now: float) -> None:
+        identity = frames[0]
+        self._pending.senders.add(identity)
+        message = None
+        try:
+            if len(frames) != 2:
+                raise ProtocolViolation("bad_frames", f"a message is one frame of JSON, this one had {len(frames) - 1}")
+            message = parse_ingest(frames[1])
+            if isinstance(message, Hello):
+                session = message.worker.session
+                decision = self.post.decide(message, session, now)
+                self._outbox.bind(identity, session)
+            else:
+                session = self._session(identity)
+                decision = self.post.decide(message, session, now)
+        except ProtocolViolation as error:
+            self._reject(identity, error, thought=getattr(message, "thought", None))
+            return
+        except _Fenced as error:
+            self._outbox.tell(identity, Fenced(sentence=str(error)))
+            return
+        except Exception:  # noqa: BLE001  (our own fault must not let one message end the hub; it changed nothing)
+            self._notes.exception("cannot_decide", frame=frames[-1][:200].decode(errors="replace"))
+            self._reject(identity, ProtocolViolation("internal", "the hub failed on this message; its log says why"))
+            return
+        self._take_decision(decision)
+        self.post.observe(message, session, now)
+
+    def _session(self, identity: bytes) -> str:
+        session = self._outbox.session_of(identity)
+        known = self.post.presence.sessions.get(session or "")
+        if session is not None and known is not None and known.here:
+            return session
+        if session is not None and self.post.presence.is_fenced(session):
+            raise _Fenced("another worker has taken over: this one must end")
+        raise ProtocolViolation("unknown_session", "say hello first: the hub does not know this connection")
+
+    def _reject(self, identity: bytes, error: ProtocolViolation, *, thought: str | None = None) -> None:
+        self.counters[f"rejected.{error.code}"] += 1
+        self._outbox.tell(
+            identity, Reject(code=error.code, sentence=error.sentence, field=error.field, thought=thought)
+        )
+
+    def _drain_control(self, now: float) -> None:
+        for _ in range(self._limits.turn_messages_max):
+            try:
+                frames = receive(self._sockets.control)
+            except zmq.Again:
+                return
+            self._take_request(frames, now)
+
+    def _take_request(self, frames: list[bytes], now: float) -> None:
+        identity, name = frames[0], _id_in(frames[-1])
+        try:
+            if len(frames) != 2:
+                raise ProtocolViolation("bad_frames", f"a request is one frame of JSON, this one had {len(frames) - 1}")
+            if len(frames[1]) > self._limits.control_bytes_max:
+                raise ProtocolViolation(
+                    "too_large", f"a request has at most {self._limits.control_bytes_max} bytes: send less at once"
+                )
+            request = parse_request(frames[1])
+            name = request.id
+            match request:
+                case Start():
+                    past = self._queries.past_start(request) if request.id not in self.post.runs else None
+                    self._reply_or(identity, past, lambda: self.post.start(request, now))
+                    self._beat_wanted = True  # Whoever hires workers learns at once which are wanted.
+                case CancelRun() | Pause() | Resume():
+                    past = self._queries.past_command(request) if request.run not in self.post.runs else None
+                    self._reply_or(identity, past, lambda: self.post.command(request, now))
+                case Shutdown():
+                    self.stopping = True
+                    self._reply(identity, self._queries.goodbye(request))
+                case _:
+                    reply = self._queries.answer(request, identity, self.post, now, self.counters)
+                    if reply is not None:
+                        self._reply(identity, reply)
+        except ProtocolViolation as error:
+            self.counters[f"rejected.{error.code}"] += 1
+            self._reply(identity, Failed(id=name, code=error.code, sentence=error.sentence, field=error.field))
+        except Exception:  # noqa: BLE001  (as for ingest)
+            self._notes.exception("cannot_answer", frame=frames[-1][:200].decode(errors="replace"))
+            sentence = "the hub failed on this request; its log says why"
+            self._reply(identity, Failed(id=name, code="internal", sentence=sentence))
+
+    def _reply_or(self, identity: bytes, past: Message | None, decide: Callable[[], Decision]) -> None:
+        if past is not None:
+            self._reply(identity, past)
+        else:
+            self._take_decision(decide(), identity)
+
+    def _reply(self, identity: bytes, reply: Message) -> None:
+        self._pending.replies.append((identity, reply))
+
+    def _drain_subscriptions(self) -> None:
+        for _ in range(SUBSCRIPTIONS_MAX):
+            try:
+                frame = self._sockets.live.recv(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            if frame[:1] == b"\x01" and HUB_BEAT_TOPIC.startswith(frame[1:]):
+                self._beat_wanted = True
+
+    # ---- deciding ----------------------------------------------------------------------------------------------------
+
+    def _take_decision(self, decision: Decision, client: bytes = b"") -> None:
+        """Apply the events to memory and note what is to be committed, published and sent."""
+        pending = self._pending
+        if decision.fault is not None:
+            self._notes.error("run_given_up", run=decision.events[-1].run, exc_info=decision.fault)
+        for event in decision.events:
+            self.post.apply(event)
+            pending.events.append(event)
+            pending.bodies.append(event.encode())
+        if decision.blobs:
+            pending.blobs.update(decision.blobs)
+        for effect in decision.effects:
+            match effect:
+                case Acknowledge():
+                    self._outbox.acknowledge(effect)
+                case TellEnded():
+                    self._outbox.ended(effect.session, effect.ended)
+                case Send():
+                    self._outbox.send(effect.session, effect.message)
+                case SendAssignment():
+                    self._send_assignment(effect)
+                case Answer():
+                    self._reply(client, effect.reply)
+
+    def _send_assignment(self, effect: SendAssignment) -> None:
+        found = self.post.assignment(effect.thought)
+        if found is None:
+            return  # It has ended in this very turn.
+        assignment, documents = found
+        given = []
+        for info in documents:
+            data = self._pending.blobs.get(info.sha256) or self._log.blob(info.sha256) or b""
+            given.append(GivenDocument(name=info.name, text=data.decode(errors="replace")))
+        self._outbox.send(effect.session, assignment.model_copy(update={"documents": tuple(given)}))
+
+    def _settle(self, now: float, *, leases: bool) -> None:
+        """Everything that is due of itself, until nothing more is."""
+        if now - self._tick_at >= TICK_S:
+            self._tick_at = now
+            while (decision := self.post.expire(now, leases=leases)).events:
+                self._take_decision(decision)
+            for run in self.post.forget(now):
+                self._queries.forget(run)
+        while (decision := self.post.advance(now)).events:
+            self._take_decision(decision)
+
+    def pause_unfinished(self) -> None:
+        """At a start that must not go on by itself: what an earlier life left waits for `resume`."""
+        self._take_decision(self.post.pause_unfinished(self._clock(), by="restart"))
+        if not self.commit():
+            raise LogBusy("the runs that an earlier life left cannot be paused")  # They would go on by themselves.
+        self.publish()
+        self.answer()
+
+    # ---- commit, publish, answer -------------------------------------------------------------------------------------
+
+    def commit(self) -> bool:
+        """Write the turn's events in one durable transaction. False: none of it happened, memory is rebuilt."""
+        pending = self._pending
+        if not pending.events:
+            return True
+        records = [
+            Record(event.run, event.seq, event.thought if isinstance(event, ThoughtPartial) else None, body)
+            for event, body in zip(pending.events, pending.bodies, strict=True)
+        ]
+        ended = {
+            event.run: event.at for event in pending.events if isinstance(event, RunFinished | RunFailed | RunCancelled)
+        }
+        try:
+            self._commit_records(records, ended)
+        except LogBusy as error:
+            self._undo(str(error))
+            return False
+        failpoint("hub.after_commit")
+        return True
+
+    def _commit_records(self, records: list[Record], ended: dict[str, float]) -> None:
+        """One transaction; documents belong to the run that starts, so each such run has a part of its own."""
+        blobs = self._pending.blobs
+        if not blobs:
+            self._log.commit(records, ended=ended or None)
+            return
+        starts = {e.run: e for e in self._pending.events if isinstance(e, RunStarted) and e.documents}
+        by_run = {run: {d.sha256: blobs[d.sha256] for d in start.documents} for run, start in starts.items()}
+        self._log.commit(records, ended=ended or None, blobs=by_run)
+
+    def _undo(self, why: str) -> None:
+        """A commit failed: throw memory away, build it again from the log, tell the peers to come back."""
+        self.counters["busy"] += 1
+        now = self._clock()
+        if now - self._commit_failed_at > COMMIT_FAILED_LOG_S:
+            self._commit_failed_at = now
+            self._notes.error("commit_failed", why=why, failed=self.counters["busy"])
+        presence = self.post.presence
+        self.post = fold_log(self._log, boot=self.post.boot, limits=self._limits)
+        self.post.presence = presence
+        senders = self._pending.senders
+        clients = [(identity, getattr(reply, "id", "?")) for identity, reply in self._pending.replies]
+        self._pending = _Pending()
+        self._outbox.discard()
+        clients += self._pager.give_up()  # A snapshot under way may hold text that the log has not.
+        for identity in senders:
+            self._outbox.tell(identity, Reject(code="busy", sentence=f"the log could not be written ({why})"))
+        for identity, name in dict.fromkeys(clients):
+            sentence = f"the hub cannot write its log ({why}): make room, then ask again"
+            self._reply(identity, Failed(id=name, code="busy", sentence=sentence))
+        self.answer()
+
+    def publish(self) -> None:
+        pending = self._pending
+        live = self._sockets.live
+        for event, body in zip(pending.events, pending.bodies, strict=True):
+            # Never blocks: a subscriber whose buffer is full loses this and repairs it from the log.
+            publish(live, event_topic(event.run, event.agent_name, event.kind), body)
+        if pending.events:
+            failpoint("hub.after_publish")
+
+    def answer(self) -> None:
+        replies, had_events = self._pending.replies, bool(self._pending.events)
+        self._pending = _Pending()
+        self._outbox.flush()
+        for identity, reply in replies:
+            self._put_control(identity, Frames(reply))
+        if had_events:
+            failpoint("hub.after_acknowledge")
+
+    def _put_control(self, identity: bytes, frames: Frames) -> bool | None:
+        """Whether it went out; None when the client is gone, and with it all that it had asked for."""
+        try:
+            self._sockets.control.send_multipart([identity, *frames.encode()], zmq.DONTWAIT)
+        except zmq.Again:
+            self.counters["client_full"] += 1
+            return False
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            self._pager.drop(identity)
+            return None
+        return True
+
+    def _serve_page(self, *, is_busy: bool) -> None:
+        """At most one page, and while text flows only so many that the live path keeps most of the time."""
+        now = self._clock()
+        if now < self._page_at:
+            return
+        found = self._pager.next_page(now)
+        if found is None:
+            return
+        job, page = found
+        rest_s = 0.0
+        match self._put_control(job.identity, page):
+            case True:
+                self._pager.sent(job, now)
+            case False:
+                self._pager.refused(job, page)
+                rest_s = PAGE_REFUSED_S
+        done = self._clock()
+        self._page_at = done + max(rest_s, PAGE_REST * (done - now) if is_busy else 0.0)
+
+    # ---- beats -------------------------------------------------------------------------------------------------------
+
+    def _beats(self, now: float) -> None:
+        due = now - self._beat_at >= self._limits.beat_s
+        asked = self._beat_wanted and now - self._subscribed_at >= SUBSCRIBE_BEAT_S
+        if not due and not asked:
+            return
+        self._beat_wanted = False
+        self._subscribed_at = now
+        if due:
+            self._beat_at = now
+        live = self._sockets.live
+        publish(live, HUB_BEAT_TOPIC, HubBeat(boot=self.post.boot, tip=self.post.tip).encode())
+        for run in self.post.runs.values():
+            publish(live, run_beat_topic(run.id), self.post.run_beat(run, now).encode())
+
+    def _prune(self, now: float) -> None:
+        if now < self._prune_at:
+            return
+        limits = self._limits
+        self._prune_at = now + PRUNE_S
+        if len(self._outbox) > len(self.post.presence.sessions) + CONNECTIONS_SPARE:
+            self._outbox.keep(self.post.presence.sessions)
+        try:
+            pruned = self._log.prune(
+                now=time.time(),
+                age_s_max=limits.retention_s,
+                bytes_max=limits.retention_bytes_max,
+                grace_s=limits.retention_grace_s,
+            )
+        except LogBusy as error:
+            self.counters["busy"] += 1
+            self._notes.warning("cannot_prune", why=str(error))
+            return
+        for run in pruned:
+            self._queries.forget(run)
+            self._notes.info("run_pruned", run=run)
+
+
+def _id_in(frame: bytes) -> str:
+    """The id of a request that may be unreadable otherwise, so that its client hears why; `?` when there is none."""
+    found = re.search(rb'"id"\s*:\s*"([A-Za-z0-9][A-Za-z0-9_.-]{0,63})"', frame[:4096])
+    return found[1].decode() if found else "?"
+
+
+class _Fenced(Exception):
+    """The session on this connection was replaced."""
+
+
+def fold_log(log: EventLog, *, boot: str, limits: Limits) -> CentralPost:
+    """The memory that the log's unfinished runs come to."""
+    post = CentralPost(boot=boot, tip=log.tip(), limits=limits)
+    for record in log.read_unfinished():
+        post.apply(parse_event(record.body))
+    return post

@@ -1,0 +1,151 @@
+"""The hub process: lock the directory, check the log, fold it, bind, turn the loop, stop cleanly.
+
+Owns: the order of starting and stopping. Must not: know what a turn does (`loop.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import zmq
+
+from felixhub.core.errors import ConfigError
+from felixhub.core.limits import DEFAULT_LIMITS, Limits
+from felixhub.eventlog import LogBroken, LogBusy
+from felixhub.eventlog.sqlite import SqliteLog
+from felixhub.failpoint import failpoint
+from felixhub.hub.loop import HubLoop, Sockets, fold_log
+from felixhub.logs import get_log
+from felixhub.transport.address import Connection, endpoints_for, remove_connection, write_connection
+from felixhub.transport.sockets import control_router, ingest_router, live_xpub
+
+Unfinished = Literal["continue", "pause"]
+
+EXIT_OK = 0
+EXIT_BROKEN = 1
+
+
+def hub_clock() -> Callable[[], float]:
+    """Unix seconds that never jump within one life, however the machine's clock is set."""
+    wall, steady = time.time(), time.monotonic()
+    return lambda: wall + time.monotonic() - steady
+
+
+def run_hub(
+    data_dir: Path,
+    *,
+    listen: str | None = None,
+    unfinished: Unfinished = "continue",
+    limits: Limits = DEFAULT_LIMITS,
+    parent_fd: int | None = None,
+    loop_type: type[HubLoop] = HubLoop,
+    on_ready: Callable[[Connection], None] | None = None,
+) -> int:
+    """Run a hub on this data directory until it is told to stop; returns the exit code.
+
+    `unfinished`: what happens to runs that an earlier life left. `parent_fd`: the hub ends when this descriptor is
+    readable or closed at the other end. Raises ConfigError or LogError before anything is bound.
+    """
+    notes = get_log("hub")
+    log = SqliteLog.open(data_dir, failpoint=lambda place: failpoint(f"hub.{place}"))
+    try:
+        boot = secrets.token_hex(8)
+        boots = log.start_boot(boot)
+        post = fold_log(log, boot=boot, limits=limits)
+        clock = hub_clock()
+        post.wake(clock())
+        where = endpoints_for(data_dir, listen).model_copy(update={"boot": boot, "pid": os.getpid()})
+        with contextlib.ExitStack() as stack:
+            context: zmq.Context[zmq.Socket[bytes]] = stack.enter_context(zmq.Context())
+            sockets = _bind(context, where, limits, stack)
+            loop = loop_type(post=post, log=log, boots=boots, sockets=sockets, where=where, limits=limits, clock=clock)
+            wakeup = stack.enter_context(_stop_signals(loop))
+            loop.watch(wakeup)
+            if parent_fd is not None:
+                loop.watch(parent_fd)
+            if unfinished == "pause":
+                loop.pause_unfinished()
+            write_connection(data_dir, where)
+            stack.callback(remove_connection, data_dir)
+            notes.info("hub_started", boot=boot, tip=post.tip, unfinished=len(post.runs), control=where.control)
+            if on_ready:
+                on_ready(where)
+            # What is here now stays: full collections need not walk it. They stalled the loop for 30 ms.
+            gc.freeze()
+            while not loop.stopping:
+                if parent_fd in loop.turn():
+                    loop.stopping = True
+            loop.finish_turn()
+            notes.info("hub_stopped", tip=loop.post.tip, counters=dict(loop.counters))
+    except LogBroken as error:
+        # What is on disk is unknown now: stop, do not retry.
+        notes.error("log_broken", why=str(error))
+        return EXIT_BROKEN
+    except LogBusy as error:
+        raise ConfigError(f"the hub cannot write its log: {error}") from None
+    finally:
+        log.close()
+    return EXIT_OK
+
+
+def _bind(
+    context: zmq.Context[zmq.Socket[bytes]], where: Connection, limits: Limits, stack: contextlib.ExitStack
+) -> Sockets:
+    made = Sockets(
+        ingest=ingest_router(context, limits),
+        live=live_xpub(context, limits),
+        control=control_router(context, limits),
+    )
+    for sock in (made.ingest, made.live, made.control):
+        stack.callback(sock.close)  # all of them, also when the first cannot be bound
+    for name in ("ingest", "live", "control"):
+        sock = getattr(made, name)
+        address: str = getattr(where, name)
+        try:
+            sock.bind(address)
+        except zmq.ZMQError as error:
+            raise ConfigError(
+                f"cannot listen on {address} ({error.strerror}): another program has it; "
+                "choose other ports with --listen tcp://127.0.0.1:PORT, or stop that program"
+            ) from None
+        if address.startswith("ipc://"):
+            stack.callback(_remove_socket, Path(address.removeprefix("ipc://")))
+    return made
+
+
+def _remove_socket(path: Path) -> None:
+    """Remove a socket's file, and its directory with the last one."""
+    path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        path.parent.rmdir()
+
+
+@contextlib.contextmanager
+def _stop_signals(loop: HubLoop):  # type: ignore[no-untyped-def]
+    """SIGTERM and SIGINT end the loop after its turn; yields a descriptor that wakes its poll."""
+    reading, writing = socket.socketpair()
+    reading.setblocking(False)
+    writing.setblocking(False)
+    before_fd = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+
+    def stop(_number: int, _frame: object) -> None:
+        loop.stopping = True
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield reading.fileno()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(before_fd)
+        reading.close()
+        writing.close()

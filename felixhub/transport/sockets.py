@@ -1,0 +1,101 @@
+"""Every socket and every option of it, each with its reason. The only place where a ZeroMQ option is set.
+
+Owns: how sockets behave. Must not: know what is in a frame.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import zmq
+
+from felixhub.core.limits import Limits
+
+_S = TypeVar("_S", bound=zmq.Socket[bytes])
+
+
+def _common(socket: _S) -> _S:
+    # No HEARTBEAT_IVL: when a peer dies whose messages wait for room here, its timer fails an assertion of libzmq 4.3.5
+    # (`!_io_error`) and that ends our process; one client that floods a hub and dies is enough. Our own beats tell who
+    # is there. A machine that vanished without a word is the kernel's to notice, within half a minute.
+    socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 10)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 5)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 4)
+    # A peer that connects and says nothing holds a descriptor for this long at most.
+    socket.setsockopt(zmq.HANDSHAKE_IVL, 5_000)
+    # Come back fast, then ever slower, so that a restarted hub is not stormed.
+    socket.setsockopt(zmq.RECONNECT_IVL, 100)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 2_000)
+    # Readers owe nobody anything at close.
+    socket.setsockopt(zmq.LINGER, 0)
+    return socket
+
+
+def _router(context: zmq.Context[zmq.Socket[bytes]], limits: Limits, *, waiting_max: int) -> zmq.Socket[bytes]:
+    socket = _common(context.socket(zmq.ROUTER))
+    # A plain ROUTER drops what it cannot route without a word; this one says EHOSTUNREACH or EAGAIN.
+    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+    # Beyond this ZeroMQ disconnects the peer before the frame is in our memory.
+    socket.setsockopt(zmq.MAXMSGSIZE, limits.frame_bytes_max)
+    # Enough for a thousand workers' bursts in one turn; the rest waits at the senders.
+    socket.setsockopt(zmq.RCVHWM, 10_000)
+    # What a peer does not read piles up here, then sending says EAGAIN.
+    socket.setsockopt(zmq.SNDHWM, waiting_max)
+    return socket
+
+
+def ingest_router(context: zmq.Context[zmq.Socket[bytes]], limits: Limits) -> zmq.Socket[bytes]:
+    """The hub's end for workers. Assignments that do not fit are sent again on the worker's next beat."""
+    return _router(context, limits, waiting_max=1_000)
+
+
+def control_router(context: zmq.Context[zmq.Socket[bytes]], limits: Limits) -> zmq.Socket[bytes]:
+    """The hub's end for clients. 64 pages of 256 KiB are 16 MiB; the next one waits until the client has read."""
+    return _router(context, limits, waiting_max=64)
+
+
+def live_xpub(context: zmq.Context[zmq.Socket[bytes]], limits: Limits) -> zmq.Socket[bytes]:
+    """The hub's broadcast. A subscriber that does not keep up loses messages, never anybody's time: no NODROP."""
+    socket = _common(context.socket(zmq.XPUB))
+    # Every subscription is reported, identical ones too, so that each new subscriber gets a beat at once.
+    socket.setsockopt(zmq.XPUB_VERBOSE, 1)
+    socket.setsockopt(zmq.SNDHWM, limits.live_messages_max)
+    # A subscriber only sends subscriptions.
+    socket.setsockopt(zmq.MAXMSGSIZE, 4_096)
+    return socket
+
+
+def worker_dealer(context: zmq.Context[zmq.Socket[bytes]], limits: Limits) -> zmq.Socket[bytes]:
+    """A worker's end."""
+    socket = _common(context.socket(zmq.DEALER))
+    # Do not queue for a hub that is not there: stale text would arrive in a burst. The worker keeps what is not
+    # acknowledged and sends it again.
+    socket.setsockopt(zmq.IMMEDIATE, 1)
+    # A farewell may take this long; correctness never depends on it.
+    socket.setsockopt(zmq.LINGER, 1_000)
+    # An assignment carries documents and other agents' texts; it is the largest message there is.
+    socket.setsockopt(zmq.MAXMSGSIZE, 16 * limits.frame_bytes_max)
+    return socket
+
+
+def client_dealer(context: zmq.Context[zmq.Socket[bytes]], limits: Limits) -> zmq.Socket[bytes]:
+    """A client's end of control."""
+    socket = _common(context.socket(zmq.DEALER))
+    socket.setsockopt(zmq.MAXMSGSIZE, 16 * limits.frame_bytes_max)
+    # A command that was sent and whose hub dies is sent again by the client under the same id.
+    socket.setsockopt(zmq.IMMEDIATE, 1)
+    return socket
+
+
+def live_sub(
+    context: zmq.Context[zmq.Socket[bytes]], limits: Limits, *, messages_max: int | None = None
+) -> zmq.Socket[bytes]:
+    """A subscriber's end. `messages_max` is its own buffer; what does not fit is lost here and repaired."""
+    socket = _common(context.socket(zmq.SUB))
+    # Above SNDHWM a SUB silently drops its own subscriptions, on reconnecting too. Zero means no limit.
+    socket.setsockopt(zmq.SNDHWM, 0)
+    socket.setsockopt(zmq.RCVHWM, messages_max or limits.live_messages_max)
+    # A result of control characters takes six bytes each as JSON.
+    socket.setsockopt(zmq.MAXMSGSIZE, 4 * limits.frame_bytes_max)
+    return socket

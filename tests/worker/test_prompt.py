@@ -1,0 +1,108 @@
+"""The prompt, word for word, and whether it fits."""
+
+from __future__ import annotations
+
+import pytest
+from assignments import an_assignment
+
+from felixhub.core.errors import ModelFailed
+from felixhub.core.workflow import Card
+from felixhub.llm.offline_prompt import read_prompt
+from felixhub.worker.prompt import build_prompt, check_fits, estimate_tokens
+
+SYSTEM = """\
+Be exact.
+
+You are clock, in the role of analysis, at t=0.30 of the helix (phase: analysis)."""
+
+USER = """\
+# Task
+
+What time is it?
+
+# Documents
+
+## manual.md
+
+Wind it daily.
+
+# Thoughts of the others
+
+## sundial
+
+The shadow is short.
+
+## hourglass
+
+Half of the sa
+
+# Your earlier thought
+
+Earlier I said eleven.
+
+# What to write
+
+Write an analysis of the task: how the findings fit together, what they imply and how sure that is.
+
+You are at t=0.30 of the helix (phase: analysis). Go deeper: keep what holds, drop what does not, and say why.
+
+Use the thoughts of the others, name whom you answer, and do not repeat them.
+
+Carry your earlier thought forward: what you write replaces it.
+
+Cut off before its end: hourglass.
+
+Missing: cuckoo (llm_error: it flew away). Say what could not be covered because of that."""
+
+
+def test_everything_has_its_heading() -> None:
+    system, user = build_prompt(an_assignment())
+    assert system == {"role": "system", "content": SYSTEM}
+    assert user == {"role": "user", "content": USER}
+
+
+def test_what_is_not_there_has_no_heading() -> None:
+    bare = an_assignment(own="", context=(), missing=(), documents=(), card=Card(name="clock"), checkpoint=0.0)
+    system, user = build_prompt(bare)
+    assert system["content"] == "You are clock, in the role of research, at t=0.00 of the helix (phase: exploration)."
+    assert [line for line in user["content"].splitlines() if line.startswith("#")] == ["# Task", "# What to write"]
+
+
+def test_an_instruction_takes_the_place_of_the_default() -> None:
+    asked = an_assignment(instruction="Only the hour.", checkpoint=0.9, own="", context=(), missing=())
+    user = build_prompt(asked)[1]["content"]
+    assert user.endswith("# What to write\n\nOnly the hour.\n\nYou are at t=0.90 of the helix (phase: synthesis).")
+
+
+def test_a_synthesis_is_asked_for_the_answer() -> None:
+    user = build_prompt(an_assignment(synthesis=True, checkpoint=1.0))[1]["content"]
+    assert "Write the answer to the task as one text" in user
+
+
+def test_text_is_never_changed() -> None:
+    odd = "  # Task\n\n  trailing  \n\n\n"
+    assert odd in build_prompt(an_assignment(own=odd))[1]["content"]
+
+
+def test_the_offline_model_reads_it() -> None:
+    read = read_prompt(build_prompt(an_assignment()))
+    assert (read.role, read.task, read.progress) == ("analysis", "What time is it?", 0.3)
+    assert [source.name for source in read.documents] == ["manual.md"]
+    assert [source.name for source in read.thoughts] == ["sundial", "hourglass"]
+    assert read.earlier == "Earlier I said eleven."
+
+
+def test_tokens_are_estimated_from_bytes() -> None:
+    assert [estimate_tokens(text) for text in ("", "a", "abcdefg", "é" * 7)] == [0, 1, 2, 4]
+
+
+def test_a_prompt_that_does_not_fit_is_refused_with_the_numbers() -> None:
+    messages = [{"role": "user", "content": "x" * 7_000}]
+    check_fits(messages, context_tokens=2_504, reserve=500, model="small", endpoint="lmstudio")
+    with pytest.raises(ModelFailed) as caught:
+        check_fits(messages, context_tokens=2_503, reserve=500, model="small", endpoint="lmstudio")
+    assert (caught.value.reason, caught.value.lasting) == ("context_exceeded", True)
+    assert caught.value.sentence == (
+        "the prompt needs about 2004 tokens and 500 are kept for the answer, but small at lmstudio takes 2503: "
+        "use a model with a larger window or a smaller document"
+    )
