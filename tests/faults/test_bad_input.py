@@ -338,12 +338,23 @@ def test_bad_subscriptions(attacked: Attacked) -> None:
 
 def test_too_many_long_answers_at_once(attacked: Attacked) -> None:
     """`pages_open_max` is 4 here; whoever asks for more is told to wait, and all others get theirs."""
-    with raw(attacked.control) as client:
-        for number in range(40):
-            client.tell(type="replay", id=f"many-{number}", run=RUN)
-        refused = client.hear("error")
-        assert refused["code"] == "busy"
-        client.hear("page")
+    with contextlib.ExitStack() as stack:
+        # One each: a client's new question about the same run replaces its old one.
+        clients = [stack.enter_context(raw(attacked.control)) for _ in range(40)]
+
+        def refused() -> list[dict[str, Any]]:
+            for number, client in enumerate(clients):
+                client.tell(type="replay", id=f"many-{number}", run=RUN)
+            answers = []
+            for client in clients:
+                while client.socket.poll(50):
+                    answers.append(json.loads(client.socket.recv_multipart()[0]))
+            assert any(answer["type"] == "page" for answer in answers)
+            return [answer for answer in answers if answer["type"] == "error"]
+
+        assert {answer["code"] for answer in until(refused, 10.0, "a refusal")} == {"busy"}
+        clients[0].tell(type="replay", id="alone", run=RUN)
+        assert until(lambda: clients[0].hear("page")["id"] == "alone", 10.0, "an answer afterwards")
 
 
 def test_thousands_of_connections(attacked: Attacked) -> None:
