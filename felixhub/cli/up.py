@@ -28,12 +28,13 @@ from felixhub.core.messages import CancelRun, Runs, Start
 from felixhub.logs import configure_logs
 from felixhub.settings.settings import Settings
 from felixhub.supervisor.supervisor import HubDidNotStart, Plan, StartStopped, Supervisor
-from felixhub.transport.address import find_hub
+from felixhub.transport.address import Connection, find_hub
 from felixhub.transport.control import ControlClient, Find, HubRefused, new_id
 from felixhub.transport.subscriber import Subscription
 from felixhub.views.safe_text import safe_line
 
 POLITE_S_MAX = 5.0  # for a run to end after Ctrl-C
+OWN_HUB_S_MAX = 60.0  # to be heard by the hub that we start ourselves; the supervisor gives up sooner
 PRELOAD = ("felixhub.cli.preload",)
 
 
@@ -78,7 +79,7 @@ def up(asked: Up) -> int:
     stop = _Stop(supervisor)
     with stop.handling():  # From before the first child until after the last one.
         try:
-            find = _finder(settings)
+            find = _finder(settings, supervisor)
             supervisor.start(stop=stop.wanted)
             _say(found)
             _say_where(settings, start, serve=serve, find=find)
@@ -89,12 +90,23 @@ def up(asked: Up) -> int:
             return error.code
         except StartStopped:
             return stop.exit_code(serve=serve)
+        except _GivenUp:
+            return _unless_failed(EXIT_FAILED, stop)
         finally:
             supervisor.stop(at_once=lambda: stop.at_once)
 
 
-def _finder(settings: Settings) -> Find:
-    return lambda: find_hub(str(settings.data_dir), default=settings.data_dir)
+class _GivenUp(FelixError):
+    """The hub died too often: there will be none."""
+
+
+def _finder(settings: Settings, supervisor: Supervisor | None = None) -> Find:
+    def find() -> Connection:
+        if supervisor is not None and supervisor.failed:
+            raise _GivenUp(supervisor.failed)
+        return find_hub(str(settings.data_dir), default=settings.data_dir)
+
+    return find
 
 
 def _log_file(settings: Settings) -> Path:
@@ -157,7 +169,7 @@ def _say_where(settings: Settings, start: Start | None, *, serve: bool, find: Fi
         _say(f'next: {command} run "TASK"{hub} · {command} watch{hub} · {command} ps{hub} · Ctrl-C stops')
     if serve:
         return
-    with ControlClient(find) as client:
+    with ControlClient(find, wait_s=OWN_HUB_S_MAX) as client:
         rows = client.request(Runs(id=new_id()))["runs"]
     for row in rows:
         if row["status"] == "paused":
@@ -178,7 +190,7 @@ def _drive(asked: Up, settings: Settings, start: Start | None, find: Find, stop:
     if start is not None:
         if stop.asked:
             return stop.exit_code(serve=serve)
-        with ControlClient(find) as client:
+        with ControlClient(find, wait_s=OWN_HUB_S_MAX) as client:
             try:
                 client.request(start)
             except HubRefused as error:
