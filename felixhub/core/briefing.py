@@ -8,26 +8,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from felixhub.core import helix
-from felixhub.core.engine import Waiting
-from felixhub.core.events import DocumentInfo
+from felixhub.core.engine import Waiting, awaiting
+from felixhub.core.events import Passage, ThoughtStarted
 from felixhub.core.memory import Memory
 from felixhub.core.messages import AgentState, Assign, BusyAgent, GivenThought, RunBeat, Wanted
 from felixhub.core.presence import Presence
 from felixhub.core.run import Run
 from felixhub.core.thought import Thought
-from felixhub.core.workflow import SYNTHESIS
+from felixhub.core.workflow import SYNTHESIS, Stage
 
 STALLED_S = 20.0  # shown as stalled after this much silence; only the worker's own watchdog ends a thought
 
 
-def assignment(memory: Memory, thought: str) -> tuple[Assign, tuple[DocumentInfo, ...]] | None:
-    """The assignment of an open thought without its documents, and which documents belong in it."""
+def assignment(memory: Memory, thought: str) -> tuple[Assign, Run, tuple[Passage, ...]] | None:
+    """The assignment of an open thought without its documents, its run, and the passages that belong in it."""
     held = memory.open.get(thought)
     if held is None:
         return None
     run, started = memory.run_of[thought], held.started
     stage = run.stages[started.stage].spec
-    own = run.latest_final(started.agent)
     message = Assign(
         run=run.id,
         thought=thought,
@@ -43,12 +42,34 @@ def assignment(memory: Memory, thought: str) -> tuple[Assign, tuple[DocumentInfo
         temperature=started.temperature,
         batch_interval_s=run.started.settings.batch_interval_s,
         streaming=run.started.settings.streaming,
-        own=str(own.text) if own else "",
-        context=tuple(_given(run.thoughts[name]) for name in started.context),
+        own=_own(run, stage, started),
+        context=tuple(_given(run, source) for source in started.context),
         missing=run.synthesis_started.missing if run.synthesis_started and stage.name == SYNTHESIS else (),
+        revises=run.text_of(started.revises) if started.revises else "",
+        feedback=tuple(feedback for _, feedback in run.stages[stage.name].feedback),
+        repair=_repair(run, stage),
+        review=stage.reviews is not None,
         synthesis=stage.name == SYNTHESIS,
     )
-    return message, run.started.documents
+    return message, run, started.passages
+
+
+def _own(run: Run, stage: Stage, started: ThoughtStarted) -> str:
+    """The text of the agent's thought at the checkpoint before this one."""
+    if len(stage.checkpoints) == 1:
+        return ""
+    finals = [
+        thought
+        for thought in run.thoughts.values()
+        if thought.final and thought.started.stage == stage.name and thought.started.checkpoint < started.checkpoint
+    ]
+    return str(finals[-1].text) if finals else ""
+
+
+def _repair(run: Run, stage: Stage) -> str:
+    """Why the review before this one could not be read."""
+    verdict = run.stages[stage.name].verdict
+    return verdict.fault if verdict is not None else ""
 
 
 def run_beat(run: Run, presence: Presence, waiting: Sequence[Waiting], now: float) -> RunBeat:
@@ -73,7 +94,13 @@ def run_beat(run: Run, presence: Presence, waiting: Sequence[Waiting], now: floa
         for one in waiting
     ]
     return RunBeat(
-        run=run.id, seq=run.last_seq, status=run.status, wanted=_wanted(run, presence, now), agents=(*busy, *queued)
+        run=run.id,
+        seq=run.last_seq,
+        status=run.status,
+        wanted=_wanted(run, presence, now),
+        agents=(*busy, *queued),
+        awaiting=() if run.ended else tuple(awaiting(run)),
+        tokens=run.tokens_spent(),
     )
 
 
@@ -93,7 +120,10 @@ def _wanted(run: Run, presence: Presence, now: float) -> tuple[Wanted, ...]:
     )
 
 
-def _given(thought: Thought) -> GivenThought:
+def _given(run: Run, source: str) -> GivenThought:
+    thought = run.thoughts.get(source)
+    if thought is None:  # A person wrote it.
+        return GivenThought(thought=source, agent=run.author_of(source), confidence=1.0, text=run.text_of(source))
     final = thought.final
     assert final is not None, "only final thoughts are given"
     return GivenThought(

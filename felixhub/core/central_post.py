@@ -14,11 +14,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from felixhub.core import briefing, commands, engine, sessions, writing
+from felixhub.core import briefing, commands, engine, sessions, starting, writing
 from felixhub.core.decision import Decision, is_within
 from felixhub.core.events import (
-    DocumentInfo,
     Event,
+    Passage,
     ThoughtAbandoned,
     ThoughtFinalized,
     ThoughtPartial,
@@ -40,6 +40,7 @@ from felixhub.core.messages import (
 )
 from felixhub.core.presence import Presence
 from felixhub.core.run import Run
+from felixhub.core.starting import UNPREPARED, Prepared
 from felixhub.core.thought import Thought
 
 
@@ -155,12 +156,12 @@ class CentralPost:
                 sessions.lose(memory, session, turn, left=True)
         return turn.decision
 
-    def start(self, request: Start, now: float) -> Decision:
+    def start(self, request: Start, now: float, prepared: Prepared = UNPREPARED) -> Decision:
         """Start a run. Raises ProtocolViolation with the field at fault."""
-        return commands.start(self.memory, request, now)
+        return starting.start(self.memory, request, now, prepared)
 
     def command(self, request: RunCommand, now: float) -> Decision:
-        """Cancel, pause or resume. Raises ProtocolViolation when that is not possible."""
+        """Carry out a command. Raises ProtocolViolation when it is not possible."""
         return commands.command(self.memory, request, now)
 
     def pause_unfinished(self, now: float, *, by: str) -> Decision:
@@ -220,6 +221,10 @@ class CentralPost:
                 writing.abandon(run, thought, "cancelled", f"cancelled by {thought.cancelling.by}", turn)
         # A back-off may be over, a throttled endpoint free again. Nothing else in a run comes due by time alone.
         self._unsettled.update(self._waiting)
+        # Text that streams spends a budget; no other partial settles anything.
+        self._unsettled.update(
+            run.id for run in self.memory.unfinished_runs if run.started.settings.budget_tokens is not None
+        )
         return turn.decision
 
     def _world(self) -> engine.World:
@@ -233,8 +238,8 @@ class CentralPost:
 
     # ---- what the shell asks in order to speak -----------------------------------------------------------------------
 
-    def assignment(self, thought: str) -> tuple[Assign, tuple[DocumentInfo, ...]] | None:
-        """The assignment of an open thought without its documents, and which documents belong in it."""
+    def assignment(self, thought: str) -> tuple[Assign, Run, tuple[Passage, ...]] | None:
+        """The assignment of an open thought without its documents, its run, and the passages that belong in it."""
         return briefing.assignment(self.memory, thought)
 
     def run_beat(self, run: Run, now: float) -> RunBeat:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from felixhub.core.batcher import Channel
 from felixhub.core.errors import ProtocolViolation
 from felixhub.core.names import Short, Token
+from felixhub.core.review import Verdict
 from felixhub.core.workflow import Card, RunSettings, Value, Workflow
 
 Outcome = Literal["final", "abandoned", "skipped"]
@@ -51,9 +52,39 @@ class Usage(Value):
 
 
 class DocumentInfo(Value):
+    """A document of a run. `whole`: it goes into every prompt; else each stage gets passages of it."""
+
     name: str
     size: int
     sha256: str
+    whole: bool = True
+
+
+class Passage(Value):
+    """A part of a document: `place` is for people (a page, a heading, a line), the range is in UTF-8 bytes."""
+
+    document: str
+    place: str
+    start: int
+    end: int
+
+
+class StagePassages(Value):
+    """The passages that a stage is given of documents that are not given whole."""
+
+    stage: str
+    passages: tuple[Passage, ...]
+
+
+Words = Annotated[str, Field(max_length=20_000)]
+
+
+class Feedback(Value):
+    """What a person wants otherwise: what is wrong, what instead, and constraints."""
+
+    wrong: Words = ""
+    instead: Words = ""
+    constraints: Words = ""
 
 
 class Missing(Value):
@@ -105,6 +136,7 @@ class RunStarted(Event):
     agents: tuple[Card, ...]
     settings: RunSettings
     documents: tuple[DocumentInfo, ...] = ()
+    passages: tuple[StagePassages, ...] = ()
     after: str | None = None
     by: str = ""
 
@@ -117,6 +149,14 @@ class RunPaused(Event):
 class RunResumed(Event):
     kind: Literal["run.resumed"] = "run.resumed"
     by: str
+
+
+class RunBudgetSpent(Event):
+    """The run's budget of tokens is spent: nothing more is begun, what streams is stopped, and the run finishes."""
+
+    kind: Literal["run.budget_spent"] = "run.budget_spent"
+    tokens: int
+    budget_tokens: int
 
 
 class RunFinished(Event):
@@ -155,6 +195,25 @@ class StageFinished(Event):
     why: str = ""
 
 
+class StageReopened(Event):
+    """A stage thinks again: it was steered or regenerated, or a text that it was made from has changed.
+
+    `round` is a new one if the stage had ended. `checkpoint` is where it goes on. `revises` names the text it works on,
+    None for a fresh start; `command` is the id of the command, `fresh` drops the feedback given before.
+    """
+
+    kind: Literal["stage.reopened"] = "stage.reopened"
+    stage: str
+    round: int
+    reason: Literal["steered", "regenerated", "changed"]
+    by: str
+    checkpoint: float
+    command: str
+    feedback: Feedback | None = None
+    revises: str | None = None
+    fresh: bool = False
+
+
 class AgentJoined(Event):
     kind: Literal["agent.joined"] = "agent.joined"
     agent: str
@@ -174,7 +233,11 @@ class AgentLost(Event):
 
 
 class ThoughtStarted(Event):
-    """This is the assignment."""
+    """This is the assignment.
+
+    `context` and `revises` name the texts it was given: thoughts by id, a section edited by a person as
+    `<section>@<version>`. `revises` is the text that it works on, `steered_by` the last command that gave feedback.
+    """
 
     kind: Literal["thought.started"] = "thought.started"
     agent: str
@@ -187,8 +250,10 @@ class ThoughtStarted(Event):
     endpoint: str
     model: str | None
     temperature: float
+    round: int = 1
     context: tuple[str, ...] = ()
-    passages: tuple[str, ...] = ()
+    passages: tuple[Passage, ...] = ()
+    revises: str | None = None
     steered_by: str | None = None
 
 
@@ -226,6 +291,7 @@ class ThoughtFinalized(Event):
     confidence: float
     first_token_s: float | None
     seconds: float
+    verdict: Verdict | None = None  # of a review, as it was read
 
 
 class ThoughtAbandoned(Event):
@@ -257,6 +323,54 @@ class SynthesisFinished(Event):
     degraded: tuple[str, ...] = ()
 
 
+class SectionReady(Event):
+    """A new version of a section. `thought` is its text, `by` the agent that wrote it. `whole`: not truncated."""
+
+    kind: Literal["section.ready"] = "section.ready"
+    section: str
+    version: int
+    by: str
+    thought: str
+    whole: bool
+
+
+class SectionEdited(Event):
+    """A new version of a section, written by a person."""
+
+    kind: Literal["section.edited"] = "section.edited"
+    section: str
+    version: int
+    by: str
+    text: str
+
+
+class SectionApproved(Event):
+    """By a person, or by `auto` in a run without review."""
+
+    kind: Literal["section.approved"] = "section.approved"
+    section: str
+    version: int
+    by: str
+
+
+class SectionReopened(Event):
+    """The approval of a section is withdrawn."""
+
+    kind: Literal["section.reopened"] = "section.reopened"
+    section: str
+    version: int
+    by: str
+
+
+class SectionStale(Event):
+    """A text that the section was made from has changed, and its workflow says that it is not made anew."""
+
+    kind: Literal["section.stale"] = "section.stale"
+    section: str
+    version: int
+    by: str
+
+
 class CommandAccepted(Event):
     """A command, done once: the same id again gets the same `reply`."""
 
@@ -275,11 +389,13 @@ KnownEvent = Annotated[
     RunStarted
     | RunPaused
     | RunResumed
+    | RunBudgetSpent
     | RunFinished
     | RunFailed
     | RunCancelled
     | StageStarted
     | StageFinished
+    | StageReopened
     | AgentJoined
     | AgentLeft
     | AgentLost
@@ -290,6 +406,11 @@ KnownEvent = Annotated[
     | ThoughtAbandoned
     | SynthesisStarted
     | SynthesisFinished
+    | SectionReady
+    | SectionEdited
+    | SectionApproved
+    | SectionReopened
+    | SectionStale
     | CommandAccepted,
     Field(discriminator="kind"),
 ]

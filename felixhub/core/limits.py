@@ -26,6 +26,7 @@ class Limits:
     sessions_max: int = 10_000
     agents_per_session_max: int = 1_000
     documents_max: int = 100
+    documents_whole_bytes_max: int = 24 * KIB  # of all documents together, in every prompt; of more, passages are given
     live_messages_max: int = 10_000  # per subscriber; beyond it the hub drops and the subscriber repairs
     turn_messages_max: int = 1_000  # drained in one turn of the loop
     pages_open_max: int = 256  # snapshots and replays under way at once

@@ -83,7 +83,11 @@ class Memory:
                 "status": run.status,
                 "last_seq": run.last_seq,
                 "stages": {
-                    name: (s.started, s.outcome, s.index, s.attempts, s.failures, s.open_thought, s.final_thought)
+                    name: (
+                        (s.started, s.outcome, s.round, s.index, s.attempts, s.failures, s.unread),
+                        (s.open_thought, s.final_thought, s.revises),
+                        [(command, feedback.model_dump()) for command, feedback in s.feedback],
+                    )
                     for name, s in run.stages.items()
                 },
                 "thoughts": {
@@ -91,7 +95,12 @@ class Memory:
                     for t in run.thoughts.values()
                 },
                 "members": {a: ([w.session for w in m.workers], m.present) for a, m in run.members.items()},
+                "sections": {
+                    name: ([(v.number, v.by, v.source, v.whole) for v in s.versions], s.approved, s.stale)
+                    for name, s in run.sections.items()
+                },
                 "commands": sorted(run.commands),
+                "budget_spent": run.budget_spent is not None,
                 "cancelled": (run.cancelled_by, {n: s.cancelled_by for n, s in run.stages.items() if s.cancelled_by}),
             }
             for run in self.runs.values()

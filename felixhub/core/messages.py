@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from felixhub.core.batcher import Channel
 from felixhub.core.errors import ProtocolViolation
-from felixhub.core.events import Missing, Reason, Usage, WorkerInfo
+from felixhub.core.events import Feedback, Missing, Reason, Usage, Words, WorkerInfo
 from felixhub.core.names import Name, Sentence, Short, Token
 from felixhub.core.workflow import STAGES_MAX, Card, RunSettings, Workflow
 
@@ -138,6 +138,8 @@ class GivenThought(Message):
 
 
 class GivenDocument(Message):
+    """A document, or a passage of one; then its place is part of the name."""
+
     name: str
     text: str
 
@@ -164,6 +166,10 @@ class Assign(Message):
     context: tuple[GivenThought, ...] = ()
     missing: tuple[Missing, ...] = ()
     documents: tuple[GivenDocument, ...] = ()
+    revises: str = ""  # the text so far that is to be revised
+    feedback: tuple[Feedback, ...] = ()  # what people said of it, in order
+    repair: str = ""  # why the previous review could not be read
+    review: bool = False  # a verdict is asked for
     synthesis: bool = False
 
 
@@ -268,12 +274,69 @@ class Start(Request):
 
 
 class CancelRun(Request):
-    """Cancel a run, or one agent of it, or one open thought."""
+    """Cancel a run, or one agent of it, or one open thought, or one section: the document then goes without it."""
 
     type: Literal["cancel"] = "cancel"
     run: Name
     agent: Name | None = None
     thought: Token | None = None
+    section: Name | None = None
+
+
+class Steer(Request):
+    """Say what is wrong, or what instead: the agent's open thought, else its latest final one, is done again with it.
+
+    Exactly one of `agent`, `thought` and `section`. At least one of `wrong` and `instead`.
+    """
+
+    type: Literal["steer"] = "steer"
+    run: Name
+    agent: Name | None = None
+    thought: Token | None = None
+    section: Name | None = None
+    wrong: Words = ""
+    instead: Words = ""
+    constraints: Words = ""
+
+
+class Regenerate(Request):
+    """Write a text anew. Without feedback fresh, from the original request; with feedback the text is revised."""
+
+    type: Literal["regenerate"] = "regenerate"
+    run: Name
+    agent: Name | None = None
+    thought: Token | None = None
+    section: Name | None = None
+    wrong: Words = ""
+    instead: Words = ""
+    constraints: Words = ""
+
+
+class Approve(Request):
+    """Approve a section, or with no `section` every one that can be. `version`: refused when it is not the latest."""
+
+    type: Literal["approve"] = "approve"
+    run: Name
+    section: Name | None = None
+    version: Length | None = None
+
+
+class Reopen(Request):
+    """Withdraw the approval of a section."""
+
+    type: Literal["reopen"] = "reopen"
+    run: Name
+    section: Name
+
+
+class Edit(Request):
+    """A new version of a section, by a person. `version`: the one it was made from, refused when not the latest."""
+
+    type: Literal["edit"] = "edit"
+    run: Name
+    section: Name
+    text: Annotated[str, Field(min_length=1)]
+    version: Length | None = None
 
 
 class Pause(Request):
@@ -292,8 +355,8 @@ class Shutdown(Request):
     type: Literal["shutdown"] = "shutdown"
 
 
-RunCommand = CancelRun | Pause | Resume
-ControlRequest = ClientHello | Runs | Snapshot | Text | Replay | Start | CancelRun | Pause | Resume | Shutdown
+RunCommand = CancelRun | Pause | Resume | Steer | Regenerate | Approve | Reopen | Edit
+ControlRequest = ClientHello | Runs | Snapshot | Text | Replay | Start | RunCommand | Shutdown
 
 
 # ---- control: hub to client ------------------------------------------------------------------------------------------
@@ -383,6 +446,8 @@ class RunBeat(Message):
     status: str
     wanted: tuple[Wanted, ...] = ()
     agents: tuple[BusyAgent, ...] = ()
+    awaiting: tuple[str, ...] = ()  # the sections that only a person can go on with
+    tokens: int = 0  # spent so far, as far as it is known
 
 
 _M = TypeVar("_M", bound=Message)

@@ -20,7 +20,9 @@ from felixhub.core.events import (
     AgentLost,
     CommandAccepted,
     Event,
+    Feedback,
     Outcome,
+    RunBudgetSpent,
     RunCancelled,
     RunEnded,
     RunFailed,
@@ -28,7 +30,13 @@ from felixhub.core.events import (
     RunPaused,
     RunResumed,
     RunStarted,
+    SectionApproved,
+    SectionEdited,
+    SectionReady,
+    SectionReopened,
+    SectionStale,
     StageFinished,
+    StageReopened,
     StageStarted,
     SynthesisFinished,
     SynthesisStarted,
@@ -40,6 +48,8 @@ from felixhub.core.events import (
     Usage,
     WorkerInfo,
 )
+from felixhub.core.review import Verdict
+from felixhub.core.section import Section
 from felixhub.core.thought import Thought
 from felixhub.core.workflow import SYNTHESIS, Card, Stage
 
@@ -48,9 +58,14 @@ NOT_A_FAILURE = ("paused", "superseded")
 
 @dataclass(slots=True)
 class StageState:
-    """Where a stage is. `index` counts the final checkpoints; `attempts` and `failures` are of the present one."""
+    """Where a stage is. `index` counts the final checkpoints; `attempts` and `failures` are of the present one.
+
+    `round` counts its lives: a stage that has ended and is done again has a new one. `feedback` is what people said of
+    its text, each with the id of its command, `revises` the text that it works on until that is final.
+    """
 
     spec: Stage
+    round: int = 1
     started: bool = False
     outcome: Outcome | None = None
     why: str = ""
@@ -61,6 +76,15 @@ class StageState:
     open_thought: str | None = None
     final_thought: str | None = None  # the latest
     last_abandoned: ThoughtAbandoned | None = None  # of the present checkpoint; None once it was final
+    verdict: Verdict | None = None  # a review's latest, of the present round
+    unread: int = 0  # how many verdicts of the present round could not be read
+    feedback: list[tuple[str, Feedback]] = field(default_factory=list)
+    revises: str | None = None
+
+    @property
+    def target(self) -> str:
+        """The stage whose text it works on: its own, or the one that it reviews or revises."""
+        return self.spec.reviews or self.spec.revises or self.spec.name
 
     @property
     def ended(self) -> bool:
@@ -93,12 +117,20 @@ class Run:
         self.started = started
         self.cards: dict[str, Card] = {card.name: card for card in started.agents}
         self.stages: dict[str, StageState] = {stage.name: StageState(stage) for stage in started.workflow.all_stages()}
+        self.sections: dict[str, Section] = {  # by stage, in the document's order
+            name: Section(name, stage.spec.section) for name, stage in self.stages.items() if stage.spec.section
+        }
+        self.writers: dict[str, list[StageState]] = {}  # stage -> those that write, review or revise its text
+        for stage in self.stages.values():
+            self.writers.setdefault(stage.target, []).append(stage)
+        self.passages = {given.stage: given.passages for given in started.passages}
         self.thoughts: dict[str, Thought] = {}
         self.finals: dict[str, Thought] = {}  # agent -> its last final thought, the synthesis left out
         self.members: dict[str, Membership] = {}
         self.commands: dict[str, Done] = {}
         self.paused: RunPaused | None = None
         self.cancelled_by: str | None = None
+        self.budget_spent: RunBudgetSpent | None = None
         self.synthesis_started: SynthesisStarted | None = None
         self.synthesis_finished: SynthesisFinished | None = None
         self.ended: RunEnded | None = None
@@ -132,13 +164,46 @@ class Run:
         """The agent's last final thought, the synthesis left out."""
         return self.finals.get(agent)
 
+    def source_of(self, stage: str) -> str | None:
+        """What a stage has written so far, by name: its section's current version, else its latest final thought."""
+        section = self.sections.get(stage)
+        if section is not None and section.current is not None:
+            return section.current.source
+        return self.stages[stage].final_thought
+
+    def text_of(self, source: str) -> str:
+        """The text of a thought, or of a version that a person wrote (`<section>@<number>`)."""
+        thought = self.thoughts.get(source)
+        if thought is not None:
+            return str(thought.text)
+        name, _, number = source.rpartition("@")
+        version = self.sections[name].version(int(number))
+        assert version is not None and version.text is not None, "an event named it"
+        return version.text
+
+    def author_of(self, source: str) -> str:
+        """The agent whose thought it is, or the person who wrote it."""
+        thought = self.thoughts.get(source)
+        if thought is not None:
+            return thought.started.agent
+        name, _, number = source.rpartition("@")
+        version = self.sections[name].version(int(number))
+        assert version is not None, "an event named it"
+        return version.by
+
+    def tokens_spent(self) -> int:
+        """Prompt and answer tokens so far; what no server has counted is estimated from the text."""
+        usage = self.usage()
+        return usage.prompt_tokens + usage.completion_tokens
+
     def usage(self) -> Usage:
-        """The sum over all thoughts of what each server last said."""
+        """The sum over all thoughts of what each server last said, estimated where none did."""
         parts = [thought.final.usage for thought in self.thoughts.values() if thought.final]
+        others = [thought.tokens for thought in self.thoughts.values() if not thought.final]
         return Usage(
             prompt_tokens=min(TOKENS_MAX, sum(part.prompt_tokens for part in parts)),
-            completion_tokens=min(TOKENS_MAX, sum(part.completion_tokens for part in parts)),
-            estimated=any(part.estimated for part in parts) or len(parts) < len(self.thoughts),
+            completion_tokens=min(TOKENS_MAX, sum(part.completion_tokens for part in parts) + sum(others)),
+            estimated=any(part.estimated for part in parts) or bool(others),
         )
 
     def apply(self, event: Event) -> None:
@@ -159,6 +224,12 @@ class Run:
                 self._abandon(event)
             case StageStarted():
                 self.stages[event.stage].started = True
+            case StageReopened():
+                self._reopen(event)
+            case SectionReady() | SectionEdited() | SectionApproved() | SectionReopened() | SectionStale():
+                self.sections[event.section].apply(event)
+            case RunBudgetSpent():
+                self.budget_spent = event
             case StageFinished():
                 self.stages[event.stage].outcome = event.outcome
                 self.stages[event.stage].why = event.why
@@ -186,11 +257,16 @@ class Run:
     def _finalize(self, event: ThoughtFinalized) -> None:
         thought = self.thoughts[event.thought]
         thought.apply(event)
-        if thought.started.stage != SYNTHESIS:
-            self.finals[thought.started.agent] = thought
         stage = self.stages[thought.started.stage]
         stage.open_thought = None
+        stage.verdict = event.verdict
+        if event.verdict is not None and event.verdict.fault:
+            stage.unread += 1
+            return
+        if thought.started.stage != SYNTHESIS:
+            self.finals[thought.started.agent] = thought
         stage.final_thought = event.thought
+        stage.revises = None
         stage.index += 1
         stage.attempts = 0
         stage.failures = 0
@@ -205,14 +281,32 @@ class Run:
         if event.reason not in NOT_A_FAILURE:
             stage.failures += 1
 
+    def _reopen(self, event: StageReopened) -> None:
+        stage = self.stages[event.stage]
+        stage.round = event.round
+        stage.started = stage.started and not stage.ended
+        stage.outcome, stage.why, stage.cancelled_by = None, "", None
+        stage.index = stage.spec.checkpoints.index(event.checkpoint)
+        stage.attempts = stage.failures = stage.unread = 0
+        stage.last_abandoned = stage.verdict = None
+        stage.revises = event.revises
+        if event.fresh:
+            stage.feedback.clear()
+        if event.feedback is not None:
+            stage.feedback.append((event.command, event.feedback))
+
     def _cancel(self, command: CommandAccepted) -> None:
         by = command.by or "someone"
-        thought, agent = command.args.get("thought"), command.args.get("agent")
+        thought, agent, section = (command.args.get(name) for name in ("thought", "agent", "section"))
         if thought is not None:
             self.stages[self.thoughts[thought].started.stage].cancelled_by = by
+        elif section is not None:
+            for stage in self.stages.values():
+                if stage.target == section:
+                    stage.cancelled_by = by
         elif agent is not None:
             for stage in self.stages.values():
-                if stage.spec.agent == agent and not stage.ended:
+                if stage.spec.agent == agent and stage.outcome != "final":
                     stage.cancelled_by = by
         else:
             self.cancelled_by = by

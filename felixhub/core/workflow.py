@@ -1,18 +1,16 @@
 """What a run is made of, by value: cards, the workflow's stages, its synthesis, and the run's settings.
 
-Owns: the shapes and the rules that make a workflow sound. Must not: know how a run is going (`run.py` does).
+Owns: the shapes. Must not: judge a workflow (`soundness.py` does) or know how a run is going (`run.py` does).
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from felixhub.core.helix import Role
-from felixhub.core.names import HUB, Name, Short
+from felixhub.core.names import Name, Short
 
 Prompt = Annotated[str, StringConstraints(max_length=100_000)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -20,8 +18,8 @@ Temperature = Annotated[float, Field(ge=0.0, le=2.0)]
 
 
 STAGES_MAX = 2_000
-FAULTS_MAX = 20
-NAMES_SHOWN_MAX = 50
+ITEMS_MAX = 200
+ROUNDS_MAX = 20
 SYNTHESIS = "synthesis"  # reserved: the stage that the synthesis is
 
 
@@ -48,17 +46,45 @@ class Card(Value):
     program: bool = False
 
 
+class Item(Value):
+    """One entry of a list: what a stage made for it writes. `temperature` and `model` override the card's."""
+
+    name: Name
+    title: Short = ""
+    instruction: Prompt = ""
+    temperature: Temperature | None = None
+    endpoint: Short | None = None
+    model: Short | None = None
+
+
 class Stage(Value):
     """One place in a workflow.
 
     `checkpoints` are marks on the helix: one thought per mark, one after another. `context` says which final thoughts
     are given: everybody's `latest`, those of the stages it comes `after`, or `none`. `quorum` is how many of the
     stages in `after` must have ended final; None means that all need only to have ended.
+
+    `section` is a title: the stage's text is that part of the document. With `gate`, in a run with review, what comes
+    after waits until the section is approved. `on_change` says what becomes of this stage when a text that it was made
+    from is made anew: it is done again (`redo`) or its section is marked (`stale`). An `optional` stage is skipped
+    unless the run asks for it.
+
+    A stage that `reviews` another judges its text (a JSON verdict), one that `revises` another writes a new version of
+    its text, for as long as the review it comes after does not approve, at most `rounds_max` times. `for_each` names a
+    list of the workflow: one stage for each entry. Loops and lists are written out by `expansion.py`.
     """
 
     name: Name
     agent: Name
     after: tuple[Name, ...] = Field(default=(), max_length=STAGES_MAX)
+    for_each: Name | None = None
+    section: Short = ""
+    gate: bool = False
+    optional: bool = False
+    reviews: Name | None = None
+    revises: Name | None = None
+    rounds_max: int = Field(default=1, ge=1, le=ROUNDS_MAX)
+    on_change: Literal["redo", "stale"] = "redo"
     checkpoints: tuple[Fraction, ...] = Field(default=(0.0,), min_length=1, max_length=32)
     context: Literal["latest", "after", "none"] = "after"
     instruction: Prompt = ""
@@ -76,13 +102,16 @@ class Converge(Value):
 
 
 class Synthesis(Value):
-    """One answer from the final thoughts. `when = "all"`: once every stage has ended.
+    """One answer from the final thoughts. It is a section of the document, called `section`.
 
-    With `converge`, stages end as final before their last checkpoint once the team has converged.
+    `when = "all"`: once every stage has ended. `"each"`: again after each final thought; one that is under way then is
+    superseded. With `converge`, stages end as final before their last checkpoint once the team has converged.
     """
 
     agent: Name
-    when: Literal["all"] = "all"
+    when: Literal["all", "each"] = "all"
+    section: Short = "Answer"
+    on_change: Literal["redo", "stale"] = "redo"
     converge: Converge | None = None
     instruction: Prompt = ""
     retries_max: int = Field(default=2, ge=0, le=10)
@@ -90,10 +119,11 @@ class Synthesis(Value):
 
 
 class Workflow(Value):
-    """A named set of stages, and how their thoughts become one answer."""
+    """A named set of stages, and how their thoughts become one answer. `lists` are what stages are made for each of."""
 
     name: Name
     about: Short = ""
+    lists: dict[Name, tuple[Item, ...]] = Field(default_factory=dict, max_length=ITEMS_MAX)
     stages: tuple[Stage, ...] = Field(min_length=1, max_length=STAGES_MAX)
     synthesis: Synthesis | None = None
 
@@ -107,6 +137,8 @@ class Workflow(Value):
             after=tuple(stage.name for stage in self.stages),
             checkpoints=(1.0,),
             context="latest",
+            section=self.synthesis.section,
+            on_change=self.synthesis.on_change,
             instruction=self.synthesis.instruction,
             retries_max=self.synthesis.retries_max,
             retry_s=self.synthesis.retry_s,
@@ -128,7 +160,9 @@ class EndpointLimit(Value):
 class RunSettings(Value):
     """What the run was started with, so that a restart needs no configuration.
 
-    `endpoint` is the name of a model endpoint, or its URL; each worker resolves it with its own settings and keys.
+    `endpoint` is the name of a model endpoint, or its URL; each worker resolves it with its own settings and keys. With
+    `review` the document waits for a person's approval of each section. `budget_tokens` ends the run when it is spent.
+    `include` names the optional stages that are asked for.
     """
 
     endpoint: Short = "offline"
@@ -136,57 +170,9 @@ class RunSettings(Value):
     endpoints: dict[str, EndpointLimit] = Field(default_factory=dict, max_length=100)
     batch_interval_s: float = Field(default=0.1, ge=0.0, le=10.0)
     streaming: bool = True
+    review: bool = False
+    budget_tokens: int | None = Field(default=None, ge=1, le=2**53)
+    include: tuple[Name, ...] = Field(default=(), max_length=STAGES_MAX)
 
     def concurrent_max(self, endpoint: str) -> int:
         return self.endpoints.get(endpoint, EndpointLimit()).max_concurrent
-
-
-def faults(workflow: Workflow, cards: dict[str, Card]) -> list[tuple[str, str]]:
-    """What is wrong with a workflow, at most 20 things: (stage or agent at fault, sentence). Empty when it is sound."""
-    counted = Counter(stage.name for stage in workflow.stages)
-    names = counted.keys()
-    found = [
-        (name, f"two stages are called '{name}': give each a name of its own")
-        for name in sorted(name for name, count in counted.items() if count > 1)
-    ]
-    if SYNTHESIS in names:
-        found.append((SYNTHESIS, "the stage name 'synthesis' is reserved: use a [synthesis] table instead"))
-    for agent in workflow.agents():
-        if agent == HUB:
-            found.append((agent, "'hub' is reserved: give the agent another name"))
-        elif agent not in cards:
-            known = ", ".join(sorted(cards)[:NAMES_SHOWN_MAX]) or "none"
-            found.append((agent, f"there is no agent called '{agent}' (known: {known}): add agents/{agent}.md"))
-    for stage in workflow.stages:
-        found.extend((stage.name, sentence) for sentence in _stage_faults(stage, names))
-    if not found:
-        circle = _circle(workflow)
-        found.extend((name, f"stage '{name}' waits for itself: break the circle of 'after'") for name in circle)
-    return found[:FAULTS_MAX]
-
-
-def _stage_faults(stage: Stage, names: Collection[str]) -> list[str]:
-    found = [f"stage '{stage.name}' comes after '{o}', which does not exist" for o in stage.after if o not in names]
-    if stage.quorum is not None and stage.quorum > len(stage.after):
-        found.append(f"stage '{stage.name}' wants {stage.quorum} of {len(stage.after)} stages: lower its quorum")
-    if list(stage.checkpoints) != sorted(set(stage.checkpoints)):
-        found.append(f"the checkpoints of stage '{stage.name}' must rise from wide to narrow")
-    return found
-
-
-def _circle(workflow: Workflow) -> list[str]:
-    """The stages that can never start because they wait for one another."""
-    waiting = {stage.name: len(set(stage.after)) for stage in workflow.stages}
-    followers: dict[str, list[str]] = {}
-    for stage in workflow.stages:
-        for other in set(stage.after):
-            followers.setdefault(other, []).append(stage.name)
-    free = [name for name, count in waiting.items() if count == 0]
-    while free:
-        name = free.pop()
-        del waiting[name]
-        for follower in followers.get(name, ()):
-            waiting[follower] -= 1
-            if waiting[follower] == 0:
-                free.append(follower)
-    return sorted(waiting)

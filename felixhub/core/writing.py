@@ -13,6 +13,7 @@ from felixhub.core.errors import ProtocolViolation
 from felixhub.core.events import Reason, SynthesisStarted, ThoughtPartial
 from felixhub.core.memory import Memory
 from felixhub.core.messages import Abandon, Ended, Finalize, Partial, Reject
+from felixhub.core.review import Verdict, read_review
 from felixhub.core.run import NOT_A_FAILURE, Run
 from felixhub.core.thought import Thought, fit
 from felixhub.core.workflow import SYNTHESIS
@@ -96,6 +97,10 @@ def decide_finalize(memory: Memory, message: Finalize, session: str, turn: Turn)
                 f"the {channel} in the log has another SHA-256 than finalize says",
                 field="sha256" if channel == "text" else "reasoning_sha256",
             )
+    if thought.cancelling and thought.cancelling.reason == "superseded":
+        # Its end and the word to stop have crossed; what it says is out of date, and a person waits for the next.
+        abandon(run, thought, "superseded", f"superseded by {thought.cancelling.by}", turn)
+        return
     turn.finalize_thought(
         run,
         thought.id,
@@ -109,14 +114,20 @@ def decide_finalize(memory: Memory, message: Finalize, session: str, turn: Turn)
         confidence=_confidence(run, thought),
         first_token_s=message.first_token_s,
         seconds=message.seconds,
+        verdict=_verdict(run, thought),
     )
+
+
+def _verdict(run: Run, thought: Thought) -> Verdict | None:
+    return read_review(str(thought.text)) if run.stages[thought.started.stage].spec.reviews else None
 
 
 def _confidence(run: Run, thought: Thought) -> float:
     text = thought.text.data[:80_000].decode(errors="ignore")
     started = run.synthesis_started
     if thought.started.stage == SYNTHESIS and isinstance(started, SynthesisStarted):
-        inputs = [final.confidence for name in started.inputs if (final := run.thoughts[name].final)]
+        heard = [run.thoughts[name] for name in started.inputs if name in run.thoughts]
+        inputs = [thought.final.confidence for thought in heard if thought.final]
         return helix.synthesis_confidence(inputs, len(started.missing), text)
     card = run.cards[thought.started.agent]
     return helix.confidence(card.role, thought.started.checkpoint, text)

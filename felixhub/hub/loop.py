@@ -21,31 +21,32 @@ from felixhub.core.errors import ProtocolViolation
 from felixhub.core.events import Event, RunCancelled, RunFailed, RunFinished, RunStarted, ThoughtPartial, parse_event
 from felixhub.core.limits import Limits
 from felixhub.core.messages import (
-    CancelRun,
     Failed,
     Fenced,
     GivenDocument,
     Hello,
     HubBeat,
     Message,
-    Pause,
     Reject,
-    Resume,
+    RunCommand,
     Shutdown,
     Start,
     parse_ingest,
     parse_request,
 )
 from felixhub.core.names import HUB_BEAT_TOPIC, event_topic, run_beat_topic
+from felixhub.documents.passages import text_of
 from felixhub.eventlog import Boot, EventLog, LogBusy, Record
 from felixhub.failpoint import failpoint
 from felixhub.hub.frames import publish, receive
 from felixhub.hub.outbox import WorkerOutbox
 from felixhub.hub.paging import Frames, Pager
 from felixhub.hub.queries import Queries
+from felixhub.hub.starts import Starts
 from felixhub.logs import get_log
 from felixhub.transport.address import Connection
 
+SEARCH_MS = 5  # while documents are searched for a start, the loop looks this often whether it is done
 TICK_S = 0.1  # how often leases, cancels and back-offs are looked at while a run is unfinished
 SUBSCRIBE_BEAT_S = 0.05  # a new subscriber's beat at once, but no more often than this
 PAGE_REST = 3.0  # while text flows, a page is followed by this many times its own duration without one
@@ -97,6 +98,7 @@ class HubLoop:
         self._outbox = WorkerOutbox(sockets.ingest, self.counters)
         self._pager = Pager(limits)
         self._queries = Queries(log=log, boots=boots, where=where, pager=self._pager, limits=limits)
+        self._starts = Starts(self._queries, limits)
         self._pending = _Pending()
         self._notes = get_log("hub")
         now = clock()
@@ -129,6 +131,7 @@ class HubLoop:
             self._excuse(overslept)
         drained = self._drain_ingest(began)
         self._drain_control(began)
+        self._start_prepared(began)
         failpoint("hub.after_receive")
         self._drain_subscriptions()
         self._settle(began, leases=drained)
@@ -155,6 +158,8 @@ class HubLoop:
 
     def _patience_ms(self) -> int:
         now = self._clock()
+        if self._starts:
+            return SEARCH_MS
         if self._pager:
             return 0 if now >= self._page_at else 1
         if self._beat_wanted:
@@ -240,32 +245,55 @@ class HubLoop:
             name = request.id
             match request:
                 case Start():
-                    past = self._queries.past_start(request) if request.id not in self.post.runs else None
-                    self._reply_or(identity, past, lambda: self.post.start(request, now))
-                    self._beat_wanted = True  # Whoever hires workers learns at once which are wanted.
-                case CancelRun() | Pause() | Resume():
-                    past = self._queries.past_command(request) if request.run not in self.post.runs else None
-                    self._reply_or(identity, past, lambda: self.post.command(request, now))
+                    self._start(identity, request, now)
                 case Shutdown():
                     self.stopping = True
                     self._reply(identity, self._queries.goodbye(request))
+                case _ if isinstance(request, RunCommand):
+                    past = self._queries.past_command(request) if request.run not in self.post.runs else None
+                    if past is not None:
+                        self._reply(identity, past)
+                    else:
+                        self._take_decision(self.post.command(request, now), identity)
                 case _:
                     reply = self._queries.answer(request, identity, self.post, now, self.counters)
                     if reply is not None:
                         self._reply(identity, reply)
         except ProtocolViolation as error:
-            self.counters[f"rejected.{error.code}"] += 1
-            self._reply(identity, Failed(id=name, code=error.code, sentence=error.sentence, field=error.field))
+            self._refuse(identity, name, error)
         except Exception:  # noqa: BLE001  (as for ingest)
             self._notes.exception("cannot_answer", frame=frames[-1][:200].decode(errors="replace"))
             sentence = "the hub failed on this request; its log says why"
             self._reply(identity, Failed(id=name, code="internal", sentence=sentence))
 
-    def _reply_or(self, identity: bytes, past: Message | None, decide: Callable[[], Decision]) -> None:
+    def _start(self, identity: bytes, request: Start, now: float) -> None:
+        past = self._queries.past_start(request) if request.id not in self.post.runs else None
         if past is not None:
             self._reply(identity, past)
-        else:
-            self._take_decision(decide(), identity)
+            return
+        prepared = self._starts.take(identity, request, self.post)
+        if prepared is not None:
+            self._take_decision(self.post.start(request, now, prepared), identity)
+            self._beat_wanted = True  # Whoever hires workers learns at once which are wanted.
+
+    def _start_prepared(self, now: float) -> None:
+        """The starts whose documents have been searched."""
+        for identity, request, prepared, fault in self._starts.ready():
+            try:
+                if fault is not None:
+                    raise fault
+                self._take_decision(self.post.start(request, now, prepared), identity)
+                self._beat_wanted = True
+            except ProtocolViolation as error:
+                self._refuse(identity, request.id, error)
+            except Exception:  # noqa: BLE001  (as for ingest)
+                self._notes.exception("cannot_start", run=request.id)
+                sentence = "the hub failed to search the documents; its log says why"
+                self._reply(identity, Failed(id=request.id, code="internal", sentence=sentence))
+
+    def _refuse(self, identity: bytes, name: str, error: ProtocolViolation) -> None:
+        self.counters[f"rejected.{error.code}"] += 1
+        self._reply(identity, Failed(id=name, code=error.code, sentence=error.sentence, field=error.field))
 
     def _reply(self, identity: bytes, reply: Message) -> None:
         self._pending.replies.append((identity, reply))
@@ -309,12 +337,19 @@ class HubLoop:
         found = self.post.assignment(effect.thought)
         if found is None:
             return  # It has ended in this very turn.
-        assignment, documents = found
-        given = []
-        for info in documents:
-            data = self._pending.blobs.get(info.sha256) or self._log.blob(info.sha256) or b""
-            given.append(GivenDocument(name=info.name, text=data.decode(errors="replace")))
+        assignment, run, passages = found
+        contents = {info.name: self._content(info.sha256) for info in run.started.documents if info.whole}
+        given = [GivenDocument(name=name, text=data.decode(errors="replace")) for name, data in contents.items()]
+        of = {info.name: info.sha256 for info in run.started.documents}
+        for passage in passages:
+            if passage.document not in contents:
+                contents[passage.document] = self._content(of[passage.document])
+            name = f"{passage.document}, {passage.place}" if passage.place else passage.document
+            given.append(GivenDocument(name=name, text=text_of(contents[passage.document], passage)))
         self._outbox.send(effect.session, assignment.model_copy(update={"documents": tuple(given)}))
+
+    def _content(self, sha256: str) -> bytes:
+        return self._pending.blobs.get(sha256) or self._log.blob(sha256) or b""
 
     def _settle(self, now: float, *, leases: bool) -> None:
         """Everything that is due of itself, until nothing more is."""

@@ -5,18 +5,17 @@ Owns: reading the log for clients and checking their positions. Must not: change
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from felixhub.core.central_post import CentralPost
-from felixhub.core.commands import repeat_command, repeat_start
+from felixhub.core.commands import repeat_command
+from felixhub.core.engine import awaiting
 from felixhub.core.errors import ProtocolViolation
 from felixhub.core.events import (
     CommandAccepted,
-    DocumentInfo,
     Event,
     RunCancelled,
     RunFailed,
@@ -40,6 +39,7 @@ from felixhub.core.messages import (
     Text,
 )
 from felixhub.core.run import Done
+from felixhub.core.starting import repeat_start
 from felixhub.eventlog import Boot, EventLog, RunRow
 from felixhub.hub.paging import Pager, Pages, replay_pages, snapshot_pages, text_pages
 from felixhub.transport.address import Connection
@@ -123,6 +123,8 @@ class Queries:
             told = _told(run.started, run.status) | {
                 "agents": list(run.cards),
                 "open": [thought.started.agent for thought in run.open_thoughts()],
+                "awaiting": [] if run.ended else awaiting(run),
+                "degraded": isinstance(run.ended, RunFinished) and bool(run.ended.degraded),
             }
         else:
             if row.run not in self._ended_rows:
@@ -133,13 +135,21 @@ class Queries:
 
     def _ended_row(self, row: RunRow) -> dict[str, Any]:
         first = self._one(row.run, row.first_seq)
-        last = self._one(row.run, row.last_seq)
+        last = self._last(row)
         status = "unfinished"
         if isinstance(last, RunFinished | RunFailed | RunCancelled):
             status = last.kind.removeprefix("run.")
         if not isinstance(first, RunStarted):
             return {"status": status}
-        return _told(first, status) | {"agents": [card.name for card in first.agents], "open": []}
+        return _told(first, status) | {
+            "agents": [card.name for card in first.agents],
+            "open": [],
+            "awaiting": [],
+            "degraded": isinstance(last, RunFinished) and bool(last.degraded),
+        }
+
+    def _last(self, row: RunRow) -> Event | None:
+        return self._one(row.run, row.last_seq)
 
     def _one(self, run: str, seq: int) -> Event | None:
         records = self._log.read(run, after=seq - 1, through=seq, rows_max=1, bytes_max=self._limits.page_bytes_max)
@@ -233,11 +243,26 @@ class Queries:
         first = self._one(row.run, row.first_seq) if row else None
         if not isinstance(first, RunStarted):
             return None
-        infos = tuple(
-            DocumentInfo(name=d.name, size=len(data := d.text.encode()), sha256=hashlib.sha256(data).hexdigest())
-            for d in request.documents
-        )
-        return repeat_start(first, request, infos)
+        return repeat_start(first, request)
+
+    def result_of(self, run: str, post: CentralPost) -> str:
+        """The result of a run that finished. Raises ProtocolViolation."""
+        known = post.runs.get(run)
+        if known is not None:
+            ended: Event | None = known.ended
+        else:
+            row = self._row(run)
+            if row is None:
+                raise ProtocolViolation(
+                    "unknown_run", f"there is no run '{run}' to continue: `felixhub ps` lists them", field="after"
+                )
+            ended = self._last(row)
+        if not isinstance(ended, RunFinished):
+            status = ended.kind.removeprefix("run.") if ended else "not at its end"
+            raise ProtocolViolation(
+                "no_result", f"run '{run}' is {status}: it has no result to go on from", field="after"
+            )
+        return ended.result
 
     def past_command(self, request: RunCommand) -> Ok | Failed | None:
         """The answer to a command for a run that is only in the log; None when there is no such run."""

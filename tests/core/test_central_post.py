@@ -96,7 +96,9 @@ def test_a_whole_run() -> None:
         "thought.partial",
         "thought.partial",
         "thought.finalized",
+        "section.ready",
         "stage.finished",
+        "section.approved",
         "run.finished",
     ]
     assert team.last(RunFinished).result == "Because of scattering."

@@ -24,33 +24,47 @@ WORKER = '"agent":"research","worker":{"session":"s1","pid":42,"host":"here"}'
 USAGE = '"usage":{"prompt_tokens":10,"completion_tokens":20,"reasoning_tokens":null,"estimated":true}'
 
 GOLDEN = {
-    "run.started": '"task":"Why?","workflow":{"name":"solo","about":"","stages":[{"name":"think","agent":"research",'
-    '"after":[],"checkpoints":[0.0],"context":"after","instruction":"","quorum":null,"on_failure":"retry",'
-    '"retries_max":2,"retry_s":1.0}],"synthesis":{"agent":"synthesizer","when":"all","converge":null,"instruction":"",'
-    '"retries_max":2,"retry_s":1.0}},"agents":[{"name":"research","role":"research","about":"","endpoint":null,'
-    '"model":null,"temperature":[0.9,0.4],"tokens_max":null,"prompt":"","program":false}],"settings":{"endpoint":'
-    '"offline","model":null,"endpoints":{"local":{"max_concurrent":4}},"batch_interval_s":0.1,"streaming":true},'
-    '"documents":[{"name":"a.md","size":3,"sha256":"ab"}],"after":null,"by":"anna"',
+    "run.started": '"task":"Why?","workflow":{"name":"solo","about":"","lists":{"parts":[{"name":"one","title":"One",'
+    '"instruction":"","temperature":0.5,"endpoint":null,"model":null}]},"stages":[{"name":"think","agent":"research",'
+    '"after":[],"for_each":null,"section":"Why","gate":true,"optional":false,"reviews":null,"revises":null,'
+    '"rounds_max":1,"on_change":"redo","checkpoints":[0.0],"context":"after","instruction":"","quorum":null,'
+    '"on_failure":"retry","retries_max":2,"retry_s":1.0}],"synthesis":{"agent":"synthesizer","when":"all","section":'
+    '"Answer","on_change":"redo","converge":null,"instruction":"","retries_max":2,"retry_s":1.0}},"agents":[{"name":'
+    '"research","role":"research","about":"","endpoint":null,"model":null,"temperature":[0.9,0.4],"tokens_max":null,'
+    '"prompt":"","program":false}],"settings":{"endpoint":"offline","model":null,"endpoints":{"local":'
+    '{"max_concurrent":4}},"batch_interval_s":0.1,"streaming":true,"review":true,"budget_tokens":1000,"include":'
+    '["think"]},"documents":[{"name":"a.md","size":3,"sha256":"ab","whole":false}],"passages":[{"stage":"think",'
+    '"passages":[{"document":"a.md","place":"line 1","start":0,"end":3}]}],"after":null,"by":"anna"',
     "run.paused": '"by":"anna"',
     "run.resumed": '"by":"anna"',
+    "run.budget_spent": '"tokens":1010,"budget_tokens":1000',
     "run.finished": f'"result":"So.","degraded":["critic is missing"],{USAGE},"seconds":1.5',
     "run.failed": f'"error":"no agent finished a thought",{USAGE},"seconds":1.5',
     "run.cancelled": f'"by":"anna",{USAGE},"seconds":1.5',
     "stage.started": '"stage":"think","round":1',
     "stage.finished": '"stage":"think","round":1,"outcome":"skipped","why":"no"',
+    "stage.reopened": '"stage":"think","round":2,"reason":"steered","by":"anna","checkpoint":0.0,"command":"c1",'
+    '"feedback":{"wrong":"too long","instead":"one page","constraints":""},"revises":"t9-ab12","fresh":false',
     "agent.joined": WORKER,
     "agent.left": WORKER,
     "agent.lost": WORKER,
     "thought.started": f'{WHO},"attempt":1,"stage":"think","session":"s1","checkpoint":0.3,"progress":0.3,'
-    '"endpoint":"local","model":null,"temperature":0.9,"context":["t3-ab12"],"passages":[],"steered_by":null',
+    '"endpoint":"local","model":null,"temperature":0.9,"round":1,"context":["t3-ab12"],"passages":[{"document":"a.md",'
+    '"place":"p. 2","start":10,"end":20}],"revises":"think@2","steered_by":"c1"',
     "thought.partial": f'{WHO},"channel":"text","offset":5,"text":"é \\"q\\" 🌍","tokens":3',
     "thought.cancelling": f'{WHO},"by":"anna","reason":"cancelled"',
     "thought.finalized": f'{WHO},"length":2,"sha256":"ab","reasoning_length":0,"reasoning_sha256":"cd",'
-    f'"finish_reason":"stop","truncated":false,{USAGE},"confidence":0.5,"first_token_s":0.2,"seconds":1.0',
+    f'"finish_reason":"stop","truncated":false,{USAGE},"confidence":0.5,"first_token_s":0.2,"seconds":1.0,'
+    '"verdict":{"approved":false,"issues":[{"what":"9 is wrong","where":"line 2","instead":"6"}],"fault":""}',
     "thought.abandoned": f'{WHO},"length":2,"reason":"llm_error","error":"timed out","retry_s":2.0',
     "synthesis.started": '"inputs":["t3-ab12"],"missing":[{"agent":"critic","why":"cancelled"}],"thought":"t9-ab12",'
     '"attempt":1',
     "synthesis.finished": '"thought":"t9-ab12","confidence":0.7,"degraded":[]',
+    "section.ready": '"section":"think","version":1,"by":"research","thought":"t9-ab12","whole":true',
+    "section.edited": '"section":"think","version":2,"by":"anna","text":"So."',
+    "section.approved": '"section":"think","version":2,"by":"anna"',
+    "section.reopened": '"section":"think","version":2,"by":"anna"',
+    "section.stale": '"section":"think","version":2,"by":"anna"',
     "command.accepted": '"id":"c1","name":"pause","args":{"run":"r1"},"by":"anna","reply":{"run":"r1"}',
 }
 

@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 from team import CARDS, helix_workflow, solo
 
-from felixhub.core.workflow import Card, RunSettings, Stage, Synthesis, Workflow, faults
+from felixhub.core.soundness import faults
+from felixhub.core.workflow import Card, RunSettings, Stage, Synthesis, Workflow
 
 KNOWN = {card.name: card for card in CARDS}
 

@@ -1,0 +1,163 @@
+"""What makes a workflow sound, and the sentences that say what is wrong with one.
+
+Owns: the rules. Must not: know a file or its lines (`settings` finds them).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+
+from felixhub.core.expansion import expand
+from felixhub.core.names import HUB, NAME_PATTERN
+from felixhub.core.workflow import STAGES_MAX, SYNTHESIS, Card, Stage, Workflow
+
+FAULTS_MAX = 20
+NAMES_SHOWN_MAX = 50
+
+
+def faults(workflow: Workflow, cards: Mapping[str, Card]) -> list[tuple[str, str]]:
+    """What is wrong with a workflow, at most 20 things: (stage, list or agent at fault, sentence). Empty when sound."""
+    found = [*_of_names(workflow), *_of_agents(workflow, cards), *_of_lists(workflow)]
+    stages = {stage.name: stage for stage in workflow.stages}
+    for stage in workflow.stages:
+        found.extend((stage.name, sentence) for sentence in _of_stage(stage, stages))
+    if not found:
+        found = _of_expansion(workflow, cards)
+    return list(dict.fromkeys(found))[:FAULTS_MAX]
+
+
+def _of_names(workflow: Workflow) -> list[tuple[str, str]]:
+    counted = Counter(stage.name for stage in workflow.stages)
+    found = [
+        (name, f"two stages are called '{name}': give each a name of its own")
+        for name in sorted(name for name, count in counted.items() if count > 1)
+    ]
+    if SYNTHESIS in counted:
+        found.append((SYNTHESIS, "the stage name 'synthesis' is reserved: use a [synthesis] table instead"))
+    return found
+
+
+def _of_agents(workflow: Workflow, cards: Mapping[str, Card]) -> list[tuple[str, str]]:
+    found = []
+    for agent in workflow.agents():
+        if agent == HUB:
+            found.append((agent, "'hub' is reserved: give the agent another name"))
+        elif agent not in cards:
+            known = ", ".join(sorted(cards)[:NAMES_SHOWN_MAX]) or "none"
+            found.append((agent, f"there is no agent called '{agent}' (known: {known}): add agents/{agent}.md"))
+    return found
+
+
+def _of_lists(workflow: Workflow) -> list[tuple[str, str]]:
+    found = []
+    for name, items in workflow.lists.items():
+        if not items:
+            found.append((name, f"the list '{name}' is empty: add [[lists.{name}]] tables"))
+        twice = sorted(entry for entry, count in Counter(item.name for item in items).items() if count > 1)
+        found.extend((name, f"the list '{name}' has two entries called '{entry}'") for entry in twice)
+    return found
+
+
+def _of_stage(stage: Stage, stages: Mapping[str, Stage]) -> list[str]:
+    found = [f"stage '{stage.name}' comes after '{o}', which does not exist" for o in stage.after if o not in stages]
+    if list(stage.checkpoints) != sorted(set(stage.checkpoints)):
+        found.append(f"the checkpoints of stage '{stage.name}' must rise from wide to narrow")
+    if stage.reviews and stage.revises:
+        found.append(f"stage '{stage.name}' reviews and revises: make two stages of it")
+    for verb, name in (("reviews", stage.reviews), ("revises", stage.revises)):
+        found.extend(_of_target(stage, verb, name, stages) if name else ())
+    if (stage.reviews or stage.revises) and stage.section:
+        found.append(f"stage '{stage.name}' writes no section of its own: the section belongs to what it works on")
+    if (stage.reviews or stage.revises) and len(stage.checkpoints) > 1:
+        found.append(f"the checkpoints of stage '{stage.name}' must be one: it reviews or revises once a round")
+    if stage.gate and not stage.section:
+        found.append(f"the gate of stage '{stage.name}' needs a section to approve: give it a section")
+    if stage.rounds_max > 1 and not stage.reviews:
+        found.append(f"rounds_max of stage '{stage.name}' is for a stage that reviews")
+    return found
+
+
+def _of_target(stage: Stage, verb: str, name: str, stages: Mapping[str, Stage]) -> list[str]:
+    target = stages.get(name)
+    if target is None:
+        return [f"stage '{stage.name}' {verb} '{name}', which does not exist"]
+    if target.reviews or target.revises or name == stage.name:
+        return [f"stage '{stage.name}' {verb} '{name}', which writes no text of its own"]
+    if target.for_each != stage.for_each:
+        return [f"stage '{stage.name}' {verb} '{name}', so both must be for_each of the same list, or of none"]
+    if verb == "reviews" and not _comes_after(stage, name, stages):
+        return [f"stage '{stage.name}' reviews '{name}', so it must come after it"]
+    if verb == "revises" and not any(one.reviews == name for o in stage.after if (one := stages.get(o))):
+        return [f"stage '{stage.name}' revises '{name}', so it must come after a stage that reviews '{name}'"]
+    return []
+
+
+def _comes_after(stage: Stage, name: str, stages: Mapping[str, Stage]) -> bool:
+    seen: set[str] = set()
+    ahead = list(stage.after)
+    while ahead:
+        other = ahead.pop()
+        if other == name:
+            return True
+        if other not in seen and other in stages:
+            seen.add(other)
+            ahead.extend(stages[other].after)
+    return False
+
+
+def _of_expansion(workflow: Workflow, cards: Mapping[str, Card]) -> list[tuple[str, str]]:
+    """What only shows once lists and loops are written out, said of the stage that it comes from."""
+    missing = [stage for stage in workflow.stages if stage.for_each and stage.for_each not in workflow.lists]
+    if missing:
+        return [
+            (stage.name, f"for_each of stage '{stage.name}' is '{stage.for_each}', and there is no such list")
+            for stage in missing
+        ]
+    plain, _, origins = expand(workflow, cards.values())
+    found: list[tuple[str, str]] = []
+    if len(plain.stages) > STAGES_MAX:
+        return [(workflow.stages[0].name, f"the stages come to {len(plain.stages)}, and {STAGES_MAX} is the most")]
+    counted = Counter(stage.name for stage in plain.stages)
+    for name, count in counted.items():
+        origin = origins[name]
+        if count > 1 or name == SYNTHESIS:
+            found.append((origin, f"a stage called '{name}' is there already: rename '{origin}', or the list's entry"))
+        if not re.fullmatch(NAME_PATTERN, name):
+            found.append((origin, f"'{name}' is too long for a name: shorten '{origin}', or the list's entry"))
+    for stage in plain.stages:
+        if stage.quorum is not None and stage.quorum > len(stage.after):
+            sentence = f"stage '{stage.name}' wants {stage.quorum} of {len(stage.after)} stages: lower its quorum"
+            found.append((origins[stage.name], sentence))
+        if not re.fullmatch(NAME_PATTERN, stage.agent):
+            found.append((origins[stage.name], f"'{stage.agent}' is too long for an agent's name: shorten it"))
+        elif stage.agent != (agent := _agent_of(workflow, origins[stage.name])) and stage.agent in cards:
+            sentence = f"the agent '{stage.agent}' is there already: '{agent}' is numbered for each entry of a list"
+            found.append((origins[stage.name], sentence))
+    if not found:
+        circle = dict.fromkeys(origins[name] for name in _circle(plain))
+        found.extend((name, f"stage '{name}' waits for itself: break the circle of 'after'") for name in circle)
+    return found
+
+
+def _agent_of(workflow: Workflow, stage: str) -> str:
+    return next(one.agent for one in workflow.stages if one.name == stage)
+
+
+def _circle(workflow: Workflow) -> list[str]:
+    """The stages that can never start because they wait for one another."""
+    waiting = {stage.name: len(set(stage.after)) for stage in workflow.stages}
+    followers: dict[str, list[str]] = {}
+    for stage in workflow.stages:
+        for other in set(stage.after):
+            followers.setdefault(other, []).append(stage.name)
+    free = [name for name, count in waiting.items() if count == 0]
+    while free:
+        name = free.pop()
+        del waiting[name]
+        for follower in followers.get(name, ()):
+            waiting[follower] -= 1
+            if waiting[follower] == 0:
+                free.append(follower)
+    return sorted(waiting)
