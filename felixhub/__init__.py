@@ -4,6 +4,9 @@
         if event.kind == "thought.partial":
             print(event.agent, event.text, end="")
 
+    with felixhub.connect() as hub:
+        hub.steer("memo-1a2b3c", agent="critic", wrong="it repeats itself")
+
 Owns: the public names. Each is imported when it is first used, so that `import felixhub` costs nothing.
 """
 
@@ -20,13 +23,16 @@ if TYPE_CHECKING:
     from felixhub.core.events import Event
     from felixhub.core.follower import Reset, RunGone
     from felixhub.transport.address import NoHub
+    from felixhub.transport.control import ControlClient, HubRefused, connect
     from felixhub.transport.subscriber import Subscriber, Subscription, subscribe
     from felixhub.worker.sdk import Reasoning, Request
 
 __all__ = [
     "Board",
+    "ControlClient",
     "Event",
     "FelixError",
+    "HubRefused",
     "NoHub",
     "Reasoning",
     "Request",
@@ -35,13 +41,16 @@ __all__ = [
     "Subscriber",
     "Subscription",
     "__version__",
+    "connect",
     "subscribe",
 ]
 
 _HOMES = {
     "Board": "felixhub.core.board",
+    "ControlClient": "felixhub.transport.control",
     "Event": "felixhub.core.events",
     "FelixError": "felixhub.core.errors",
+    "HubRefused": "felixhub.transport.control",
     "NoHub": "felixhub.transport.address",
     "Reasoning": "felixhub.worker.sdk",
     "Request": "felixhub.worker.sdk",
@@ -49,6 +58,7 @@ _HOMES = {
     "RunGone": "felixhub.core.follower",
     "Subscriber": "felixhub.transport.subscriber",
     "Subscription": "felixhub.transport.subscriber",
+    "connect": "felixhub.transport.control",
     "subscribe": "felixhub.transport.subscriber",
 }
 

@@ -17,6 +17,7 @@ NAMES = frozenset(
         "hub.after_receive",
         "hub.in_transaction",
         "hub.after_commit",
+        "hub.after_command",
         "hub.after_publish",
         "hub.after_acknowledge",
         "hub.while_paging",

@@ -13,10 +13,13 @@ from typing import Annotated
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
+from felixhub.cli.workflows import app as workflows_app
+
 EXIT_FAULT = 1
 EXIT_USAGE = 2
 EXIT_NO_HUB = 3
 EXIT_INTERRUPTED = 130
+TASK_BYTES_MAX = 4_000_000
 
 EXAMPLES = """\b
 Examples:
@@ -25,6 +28,8 @@ Examples:
   felixhub run "Compare the options"   start a run on that hub and watch it
   felixhub watch                       watch from another terminal
   felixhub cancel RUN critic           stop one agent, the others go on
+  felixhub steer RUN critic --wrong "it repeats itself"
+  felixhub approve RUN --all           after --review: the document is good
 """
 
 app = typer.Typer(
@@ -33,6 +38,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+def help_without_command(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+app.add_typer(
+    workflows_app,
+    name="workflows",
+    no_args_is_help=False,
+    invoke_without_command=True,
+    callback=help_without_command,
 )
 
 Hub = Annotated[
@@ -57,6 +76,22 @@ Model = Annotated[
 Task = typer.Argument(help="The task; '-' reads it from standard input.", metavar="TASK")
 Out = Annotated[Path | None, typer.Option("--out", help="Also write the result to this file.", metavar="FILE")]
 Run = Annotated[str, typer.Argument(help="The run's id; `latest` for the newest.", metavar="RUN")]
+Review = Annotated[bool, typer.Option("--review", help="Each section waits for your approval.")]
+Budget = Annotated[
+    int | None,
+    typer.Option("--budget-tokens", help="End the run politely when it has spent so many.", min=1, metavar="N"),
+]
+With = Annotated[
+    list[str] | None,
+    typer.Option("--with", help="An optional stage of the workflow to include; may be repeated.", metavar="STAGE"),
+]
+After = Annotated[str | None, typer.Option("--after", help="Go on from the result of this earlier run.", metavar="RUN")]
+Section = Annotated[
+    str, typer.Argument(help="A section: its name, its title, or the agent that writes it.", metavar="SECTION")
+]
+Wrong = Annotated[str, typer.Option("--wrong", help="What is wrong with the text.", metavar="TEXT")]
+Instead = Annotated[str, typer.Option("--instead", help="What you want instead.", metavar="TEXT")]
+Constraints = Annotated[str, typer.Option("--constraints", help="What must hold whatever changes.", metavar="TEXT")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", hidden=True)]
 
 
@@ -73,8 +108,7 @@ def root(
         raise typer.Exit
     if debug:
         os.environ["FELIXHUB_DEBUG"] = "1"
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+    help_without_command(context)
 
 
 @app.command()
@@ -98,18 +132,25 @@ def up(
         int | None,
         typer.Option("--agents-per-worker", help="Pack several agents into one process.", min=1, metavar="N"),
     ] = None,
+    review: Review = False,
+    budget_tokens: Budget = None,
+    after: After = None,
+    include: With = None,
 ) -> None:
     """Start hub, agents and a view, and run a task to its result.
 
     \b
     felixhub up "What should we do about night noise?" --file report.md --out answer.md
     felixhub up "Compare the two plans" --llm ollama --model qwen3:8b
+    felixhub up "Write the consent form" --workflow sections --review --budget-tokens 50000
+    felixhub up - < task.txt
     felixhub up --serve
 
     Ctrl-C once stops politely, twice at once. When nobody reads the view any more (`| head`) the run is cancelled, with
     --out or --serve it goes on. Exit codes: 0 ok, 1 failed or cancelled, 2 usage or configuration, 3 no hub, 4 finished
     degraded, 130 interrupted by Ctrl-C; SIGTERM ends a hub that serves with 0.
     """
+    from felixhub.cli.starting import Wishes
     from felixhub.cli.up import Up, up
 
     raise typer.Exit(
@@ -126,6 +167,7 @@ def up(
                 serve=serve,
                 listen=listen,
                 agents_per_worker=agents_per_worker,
+                wishes=Wishes(review=review, budget_tokens=budget_tokens, after=after, include=tuple(include or ())),
             )
         )
     )
@@ -142,14 +184,22 @@ def run(
     detach: Annotated[bool, typer.Option("--detach", help="Print the run's id and return.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Events, or with --detach the run, as JSON.")] = False,
     out: Out = None,
+    review: Review = False,
+    budget_tokens: Budget = None,
+    after: After = None,
+    include: With = None,
 ) -> None:
     """Start a run on a hub that is up, and watch it to its end.
 
     \b
     felixhub run "Compare the two plans" --file plans.md
     felixhub run "Compare the two plans" --detach
+    felixhub run "Build the parser" --workflow pipeline --with tester
+    felixhub run "Now in one page" --after latest --review
+    felixhub run - < task.txt
     """
     from felixhub.cli.runs import start_and_watch
+    from felixhub.cli.starting import Wishes
 
     raise typer.Exit(
         start_and_watch(
@@ -158,6 +208,7 @@ def run(
             files=tuple(file or ()),
             llm=llm,
             model=model,
+            wishes=Wishes(review=review, budget_tokens=budget_tokens, after=after, include=tuple(include or ())),
             hub=hub,
             detach=detach,
             as_json=json,
@@ -238,18 +289,175 @@ def watch(
 @app.command()
 def cancel(
     run: Run,
-    agent: Annotated[str | None, typer.Argument(help="Only this agent; the others go on.", metavar="AGENT")] = None,
+    what: Annotated[
+        str | None,
+        typer.Argument(help="Only this agent, section or thought; the others go on.", metavar="AGENT|SECTION|THOUGHT"),
+    ] = None,
     hub: Hub = None,
 ) -> None:
-    """Cancel a run, or one agent of it. The text so far is kept.
+    """Cancel a run, or an agent, section or thought of it. The text so far is kept.
 
     \b
     felixhub cancel RUN
     felixhub cancel RUN critic
+    felixhub cancel RUN risks             the document goes without that section
     """
-    from felixhub.cli.runs import command
+    from felixhub.cli.steering import cancel
 
-    command("cancel", run, agent=agent, hub=hub)
+    cancel(run, what, hub=hub)
+
+
+@app.command()
+def steer(
+    run: Run,
+    agent: Annotated[str, typer.Argument(help="An agent; or a section or thought.", metavar="AGENT|SECTION|THOUGHT")],
+    wrong: Wrong = "",
+    instead: Instead = "",
+    constraints: Constraints = "",
+    hub: Hub = None,
+) -> None:
+    """Say what is wrong, or what instead: a text is revised.
+
+    At once, also while it streams; the others go on.
+
+    \b
+    felixhub steer RUN critic --wrong "it repeats the memo"
+    felixhub steer RUN risks --instead "name who bears each risk" --constraints "at most 150 words"
+    """
+    if not wrong.strip() and not instead.strip():
+        raise typer.BadParameter("say what is wrong (--wrong TEXT) or what you want instead (--instead TEXT)")
+    from felixhub.cli.steering import Words, steer
+
+    steer(run, agent, Words(wrong, instead, constraints), hub=hub)
+
+
+@app.command()
+def regenerate(
+    run: Run,
+    what: Annotated[str, typer.Argument(help="A section or an agent.", metavar="SECTION|AGENT")],
+    wrong: Wrong = "",
+    instead: Instead = "",
+    constraints: Constraints = "",
+    hub: Hub = None,
+) -> None:
+    """Write a text anew, fresh or with feedback.
+
+    Without feedback from the original request, with feedback as a revision of what there is.
+
+    \b
+    felixhub regenerate RUN risks
+    felixhub regenerate RUN risks --wrong "too long" --constraints "at most 150 words"
+    """
+    if constraints.strip() and not wrong.strip() and not instead.strip():
+        raise typer.BadParameter("--constraints goes with --wrong TEXT or --instead TEXT")
+    from felixhub.cli.steering import Words, regenerate
+
+    regenerate(run, what, Words(wrong, instead, constraints), hub=hub)
+
+
+@app.command()
+def sections(run: Run, hub: Hub = None, json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """List the sections of a run: versions, approvals.
+
+    \b
+    felixhub sections RUN
+    felixhub sections latest --json
+    """
+    from felixhub.cli.steering import list_sections
+
+    list_sections(run, hub=hub, as_json=json)
+
+
+@app.command()
+def approve(
+    run: Run,
+    section: Annotated[
+        str | None, typer.Argument(help="A section: its name, title, or the agent that writes it.", metavar="SECTION")
+    ] = None,
+    all_sections: Annotated[bool, typer.Option("--all", help="Every section that can be.")] = False,
+    version: Annotated[
+        int | None,
+        typer.Option("--version", help="Only if this is still its latest version.", min=1, metavar="N"),
+    ] = None,
+    hub: Hub = None,
+) -> None:
+    """Approve a section, or all, in a run with --review.
+
+    A truncated section cannot be approved.
+
+    \b
+    felixhub approve RUN risks
+    felixhub approve RUN --all
+
+    Exit code 1 when something could not be approved.
+    """
+    if (section is None) == (not all_sections):
+        raise typer.BadParameter("name one section, or --all for every section that can be approved")
+    if version is not None and all_sections:
+        raise typer.BadParameter("--version goes with one section")
+    from felixhub.cli.steering import approve
+
+    raise typer.Exit(approve(run, section, version=version, hub=hub))
+
+
+@app.command()
+def reopen(run: Run, section: Section, hub: Hub = None) -> None:
+    """Withdraw the approval of a section.
+
+    \b
+    felixhub reopen RUN risks
+    """
+    from felixhub.cli.steering import reopen
+
+    reopen(run, section, hub=hub)
+
+
+@app.command()
+def edit(
+    run: Run,
+    section: Section,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", help="The new text; '-' reads it. Without: your $EDITOR opens.", metavar="FILE|-"),
+    ] = None,
+    hub: Hub = None,
+) -> None:
+    """Write a version of a section yourself. Refused when somebody made another one meanwhile.
+
+    \b
+    felixhub edit RUN risks
+    felixhub edit RUN risks --file risks.md
+    """
+    from felixhub.cli.steering import edit
+
+    edit(run, section, file, hub=hub)
+
+
+@app.command()
+def diff(
+    run: Run,
+    section: Section,
+    versions: Annotated[
+        list[int] | None,
+        typer.Argument(help="Two versions; by default the last two. One: that one and the latest.", metavar="[A [B]]"),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="A file instead of standard output.", metavar="FILE")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Both texts and the difference as JSON.")] = False,
+    hub: Hub = None,
+) -> None:
+    """Show what has changed between two versions of a section.
+
+    \b
+    felixhub diff RUN risks
+    felixhub diff RUN risks 1 3
+    """
+    if len(versions or ()) > 2:
+        raise typer.BadParameter("at most two versions can be compared")
+    from felixhub.cli.versions import diff
+
+    diff(run, section, tuple(versions or ()), output, hub=hub, as_json=json)
 
 
 @app.command()
@@ -259,9 +467,9 @@ def pause(run: Run, hub: Hub = None) -> None:
     \b
     felixhub pause RUN
     """
-    from felixhub.cli.runs import command
+    from felixhub.cli.runs import pause
 
-    command("pause", run, hub=hub)
+    pause(run, hub=hub)
 
 
 @app.command()
@@ -271,9 +479,9 @@ def resume(run: Run, hub: Hub = None) -> None:
     \b
     felixhub resume RUN
     """
-    from felixhub.cli.runs import command
+    from felixhub.cli.runs import resume
 
-    command("resume", run, hub=hub)
+    resume(run, hub=hub)
 
 
 @app.command()
@@ -368,7 +576,16 @@ def _task(text: str | None) -> str | None:
         return text
     if sys.stdin.isatty():
         typer.echo("Type the task, then Ctrl-D:", err=True)
-    return sys.stdin.read().strip()
+    data = sys.stdin.buffer.read(TASK_BYTES_MAX + 1)
+    if len(data) > TASK_BYTES_MAX:
+        raise typer.BadParameter("that is too much for a task: give what is long with --file", param_hint="TASK")
+    try:
+        task = data.decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        raise typer.BadParameter("standard input is not UTF-8 text", param_hint="TASK") from None
+    if not task:
+        raise typer.BadParameter("the task is empty: standard input held no text", param_hint="TASK")
+    return task
 
 
 def _one_of(option: str, value: str, choices: tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""The commands about runs: start, list, cancel, pause, resume, export. Each is a client of the control socket.
+"""The commands about runs: start, list, pause, resume, export. Each is a client of the control socket.
 
 Owns: how their answers look. Must not: know what happens to a run; that is the hub's.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -15,18 +17,24 @@ from pathlib import Path
 from typing import Any
 
 from felixhub.cli.processes import finder, settings_for
-from felixhub.cli.starting import build_start, choose_endpoint
+from felixhub.cli.starting import Wishes, build_start, choose_endpoint
 from felixhub.core.errors import ConfigError, Place
 from felixhub.core.events import parse_event
-from felixhub.core.messages import CancelRun, Message, Pause, Replay, Resume, Runs
+from felixhub.core.follower import Follower
+from felixhub.core.messages import Replay
+from felixhub.core.names import NAME_PATTERN
 from felixhub.core.run import Run
 from felixhub.transport.control import ControlClient, new_id
 from felixhub.transport.subscriber import Subscription
+from felixhub.views import wording
 from felixhub.views.console import ConsoleOptions, Outcome, watch
 from felixhub.views.safe_text import safe_line
 
 EXIT_FAILED = 1
 EXIT_DEGRADED = 4
+NAME_CHARACTERS_MAX = 200  # of who gives a command
+
+Hint = Callable[[str, str | None], str]  # from a run, and a section that cannot be approved, to what to type
 
 
 def exit_code(outcome: Outcome) -> int:
@@ -39,12 +47,65 @@ def exit_code(outcome: Outcome) -> int:
     return 0
 
 
-def view_run(subscription: Subscription, *, view: str, stop: Callable[[], bool] | None = None) -> Outcome:
-    """Show a run in the console, as JSON, or not at all, until it is done or `stop` says so."""
+def view_run(
+    subscription: Subscription,
+    *,
+    view: str,
+    stop: Callable[[], bool] | None = None,
+    hint: Hint | None = None,
+) -> Outcome:
+    """Show a run in the console, as JSON, or not at all, until it is done or `stop` says so.
+
+    While it waits for a person, `hint` says on standard error what that person can do.
+    """
     options = ConsoleOptions(mode="json" if view == "json" else "text", tail="all")
+    waiting = Waiting(subscription.follower, hint) if hint else None
+
+    def turn() -> bool:
+        if waiting is not None:
+            waiting.look()
+        return stop is not None and stop()
+
     with subscription, contextlib.ExitStack() as stack:
         out = sys.stdout if view != "none" else stack.enter_context(open(os.devnull, "w"))  # noqa: PTH123
-        return watch(subscription, options, out, stop=stop)
+        return watch(subscription, options, out, stop=turn)
+
+
+class Waiting:
+    """Says what to do next when sections wait for a person: at the first, and when nothing else goes on any more."""
+
+    def __init__(self, follower: Follower, hint: Hint) -> None:
+        self._follower = follower
+        self._hint = hint
+        self._said: dict[str, set[str]] = {}  # by run; empty while there will be more
+
+    def look(self) -> None:
+        """To be called often; what has been said is said again only when more has been written since."""
+        for run, beat in self._follower.beats.items():
+            known = self._follower.board.runs.get(run)
+            if known is None or known.ended or (not beat.awaiting and run not in self._said):
+                continue
+            busy = not beat.awaiting or any(one.thought for one in beat.agents)
+            said = self._said.get(run)
+            self._said[run] = set() if busy else set(beat.awaiting) | (said or set())
+            if said is not None and (busy or said.issuperset(beat.awaiting)):
+                continue
+            waiting = [known.sections[name] for name in beat.awaiting if name in known.sections]
+            whole = any(section.current is not None and section.current.whole for section in waiting)
+            hint = self._hint(run, None if whole else beat.awaiting[0])
+            print(f"{wording.progress(known)} · {hint}", file=sys.stderr, flush=True)
+
+
+def hint_for(*, command: str = "felixhub", hub: str = "") -> Hint:
+    """What to type for a run that waits; `hub` is the option that names the hub."""
+
+    def hint(run: str, section: str | None) -> str:
+        if section is None:
+            return f"{command} approve {run} --all{hub} · {command} sections {run}{hub}"
+        # It has no whole text that could be approved.
+        return " · ".join(f"{command} {verb} {run} {section}{hub}" for verb in ("regenerate", "edit", "cancel"))
+
+    return hint
 
 
 def say_end(outcome: Outcome, *, view: str) -> None:
@@ -90,6 +151,7 @@ def start_and_watch(
     files: Sequence[Path],
     llm: str | None,
     model: str | None,
+    wishes: Wishes,
     hub: str | None,
     detach: bool,
     as_json: bool,
@@ -99,10 +161,12 @@ def start_and_watch(
     check_out(out)
     settings = settings_for(llm=llm, model=model)
     endpoint, found = choose_endpoint(settings, os.environ)
-    start = build_start(settings, task=task, workflow=workflow, files=files, endpoint=endpoint)
+    start = build_start(settings, task=task, workflow=workflow, files=files, endpoint=endpoint, wishes=wishes)
     if found:
         print(found, file=sys.stderr)
     with ControlClient(finder(settings, hub)) as client:
+        if start.after is not None:
+            start = start.model_copy(update={"after": named(client, start.after)})
         client.request(start)
     if detach:
         print(json.dumps({"run": start.id}) if as_json else start.id)
@@ -110,11 +174,12 @@ def start_and_watch(
     print(f"run {start.id}", file=sys.stderr)
     subscription = Subscription(start.id, hub=hub or settings.hub or settings.data_dir, until_done=True)
     view = "json" if as_json else "console"
-    outcome = view_run(subscription, view=view)
+    hint = hint_for(hub=f" --hub {shlex.quote(hub)}" if hub else "")
+    outcome = view_run(subscription, view=view, hint=hint)
     if outcome.status is None and out is not None:
         # Nobody reads our output any more (`| head`), but somebody wants the result.
         again = Subscription(start.id, hub=hub or settings.hub or settings.data_dir, until_done=True)
-        outcome = view_run(again, view="none")
+        outcome = view_run(again, view="none", hint=hint)
     if outcome.status is None:
         print(f"felixhub: nobody reads this any more; the run goes on: {start.id}", file=sys.stderr)
         return EXIT_FAILED
@@ -128,7 +193,7 @@ def list_runs(*, hub: str | None, as_json: bool) -> None:
     """`felixhub ps`."""
     settings = settings_for()
     with ControlClient(finder(settings, hub)) as client:
-        rows = client.request(Runs(id=new_id()))["runs"]
+        rows = client.runs()
     if as_json:
         print(json.dumps(rows, indent=2, ensure_ascii=False))
         return
@@ -148,7 +213,7 @@ def _row(row: dict[str, Any]) -> tuple[str, ...]:
     task = safe_text(" ".join(str(row.get("task", "")).split()))
     return (
         row["run"],
-        row["status"],
+        _status(row),
         _age(time.time() - float(row.get("started_at") or time.time())),
         str(row.get("workflow", "")),
         ",".join(row.get("open", [])) or "-",
@@ -163,43 +228,54 @@ def _age(seconds: float) -> str:
     return f"{max(0.0, seconds):.0f}s"
 
 
-def command(name: str, run: str, *, agent: str | None = None, hub: str | None = None) -> None:
-    """`felixhub cancel`, `pause`, `resume`."""
-    settings = settings_for()
-    with ControlClient(finder(settings, hub)) as client:
-        run = _named(client, run)
-        message: Message
-        match name:
-            case "cancel":
-                message = CancelRun(id=new_id(), run=run, agent=agent, by=_me())
-            case "pause":
-                message = Pause(id=new_id(), run=run, by=_me())
-            case _:
-                message = Resume(id=new_id(), run=run, by=_me())
-        client.request(message)
-    what = f"{agent} of {run}" if agent else run
-    print({"cancel": f"cancelling {what}", "pause": f"pausing {what}"}.get(name, f"{what} goes on"))
+def _status(row: dict[str, Any]) -> str:
+    """A run that waits for a person, or has finished degraded, says so."""
+    status = str(row["status"])
+    if status == "finished" and row.get("degraded"):
+        return "degraded"
+    if status == "running" and row.get("awaiting"):
+        return "awaiting"
+    return status
 
 
-def _me() -> str:
-    return os.environ.get("USER") or os.environ.get("LOGNAME") or "command line"
+def pause(run: str, *, hub: str | None) -> None:
+    """`felixhub pause`."""
+    with ControlClient(finder(settings_for(), hub)) as client:
+        run = named(client, run)
+        client.pause(run, by=me())
+    print(f"pausing {run}")
 
 
-def _named(client: ControlClient, run: str) -> str:
-    """A run's id; `latest` is the newest."""
-    if run != "latest":
-        return run
-    rows = client.request(Runs(id=new_id()))["runs"]
-    if not rows:
-        raise ConfigError("there are no runs yet")
-    return str(rows[-1]["run"])
+def resume(run: str, *, hub: str | None) -> None:
+    """`felixhub resume`."""
+    with ControlClient(finder(settings_for(), hub)) as client:
+        run = named(client, run)
+        client.resume(run, by=me())
+    print(f"{run} goes on")
+
+
+def me() -> str:
+    """Who gives the commands here."""
+    return (os.environ.get("USER") or os.environ.get("LOGNAME") or "command line")[:NAME_CHARACTERS_MAX]
+
+
+def named(client: ControlClient, run: str) -> str:
+    """A run's id; `latest` is the newest. Raises ConfigError for what is no run's id."""
+    if run == "latest":
+        rows = client.runs()
+        if not rows:
+            raise ConfigError("there are no runs yet")
+        return str(rows[-1]["run"])
+    if not re.fullmatch(NAME_PATTERN, run) or run.endswith("\n"):
+        raise ConfigError(f"'{safe_line(run)[:80]}' is no run's id: `felixhub ps` lists them")
+    return run
 
 
 def export_run(run: str, kind: str, output: Path | None, *, hub: str | None) -> None:
     """`felixhub export`."""
     settings = settings_for()
     with ControlClient(finder(settings, hub)) as client:
-        run = _named(client, run)
+        run = named(client, run)
         lines = client.pages(Replay(id=new_id(), run=run))
     data = b"".join(line + b"\n" for line in lines) if kind == "jsonl" else _markdown(lines).encode()
     if output is None or str(output) == "-":

@@ -5,20 +5,34 @@ Owns: finding and reading these files, and refusing what cannot work before anyt
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from felixhub.core.errors import ConfigError, Place
-from felixhub.core.limits import MIB
-from felixhub.core.messages import Document, Start
-from felixhub.core.workflow import EndpointLimit, RunSettings
+from felixhub.core.errors import ConfigError
+from felixhub.core.messages import Start
+from felixhub.core.names import NAME_PATTERN
+from felixhub.core.workflow import EndpointLimit, RunSettings, Workflow
+from felixhub.documents.reader import read_documents
 from felixhub.settings.cards import load_cards
+from felixhub.settings.mistakes import did_you_mean
 from felixhub.settings.settings import Settings
 from felixhub.settings.workflows import check_workflow
+from felixhub.views.safe_text import safe_line
 
-TEXT_SUFFIXES = frozenset((".txt", ".md", ".markdown", ".text", ".rst", ""))
-DOCUMENTS_BYTES_MAX = 3 * MIB  # a start is one control message of at most 4 MiB
+TASK_CHARACTERS_MAX = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """How a run is to be carried through. `after` is an earlier run, or `latest`; `include` names optional stages."""
+
+    review: bool = False
+    budget_tokens: int | None = None
+    after: str | None = None
+    include: tuple[str, ...] = ()
 
 
 def build_start(
@@ -28,17 +42,22 @@ def build_start(
     workflow: str,
     files: Sequence[Path],
     endpoint: str,
+    wishes: Wishes | None = None,
     by: str = "command line",
 ) -> Start:
     """The `start` command. Raises ConfigError with file and line."""
-    if not task.strip():
-        raise ConfigError('the task is empty: say what to think about, for example "Compare the options"')
+    wishes = wishes or Wishes()
+    _check_task(task)
+    if wishes.after is not None and not re.fullmatch(NAME_PATTERN, wishes.after):
+        raise ConfigError(f"--after {safe_line(wishes.after)[:80]}: this is no run's id, `felixhub ps` lists them")
     cards = load_cards(settings.agents_dirs, settings.endpoints)
     made = check_workflow(workflow, settings.workflows_dirs, cards)
+    _check_include(made, wishes.include)
     needed = [cards[name] for name in made.agents()]
+    entries = [item.endpoint for items in made.lists.values() for item in items]
     limits = {
         name: EndpointLimit(max_concurrent=settings.endpoints[name].max_concurrent)
-        for name in {endpoint, *(card.endpoint for card in needed)}
+        for name in {endpoint, *(card.endpoint for card in needed), *entries}
         if name in settings.endpoints
     }
     return Start(
@@ -53,46 +72,37 @@ def build_start(
             endpoints=limits,
             batch_interval_s=settings.batch_interval_s,
             streaming=settings.streaming,
+            review=wishes.review,
+            budget_tokens=wishes.budget_tokens,
+            include=tuple(dict.fromkeys(wishes.include)),
         ),
         documents=tuple(read_documents(files)),
+        after=wishes.after,
     )
 
 
-def read_documents(files: Sequence[Path]) -> list[Document]:
-    """The text of each file, as it is. Raises ConfigError for what is not text or too much."""
-    documents: list[Document] = []
-    total = 0
-    for file in files:
-        if file.suffix.lower() not in TEXT_SUFFIXES:
-            raise ConfigError(
-                f"cannot read {file.suffix} files yet: give it as text or Markdown", place=Place(str(file))
-            )
-        try:
-            data = file.read_bytes()
-        except OSError as error:
-            raise ConfigError(f"cannot read this document: {error.strerror}", place=Place(str(file))) from None
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = data[: error.start].count(b"\n") + 1
-            raise ConfigError("this is not UTF-8 text: save it as UTF-8", place=Place(str(file), line)) from None
-        if not text.strip():
-            raise ConfigError("this document is empty", place=Place(str(file)))
-        total += len(data)
-        if total > DOCUMENTS_BYTES_MAX:
-            raise ConfigError(
-                f"the documents come to {total} bytes, a run takes {DOCUMENTS_BYTES_MAX}: choose what matters",
-                place=Place(str(file)),
-            )
-        documents.append(Document(name=_name_of(file, documents), text=text))
-    return documents
+def _check_task(task: str) -> None:
+    if not task.strip():
+        raise ConfigError('the task is empty: say what to think about, for example "Compare the options"')
+    if len(task) > TASK_CHARACTERS_MAX:
+        raise ConfigError(
+            f"the task has {len(task):,} characters, a run takes {TASK_CHARACTERS_MAX:,}: give what is long with --file"
+        )
 
 
-def _name_of(file: Path, others: list[Document]) -> str:
-    """The file's name; two of the same name are told apart by a number."""
-    taken = {one.name for one in others}
-    name = file.name[:180]
-    return next(one for one in (name, *(f"{name} ({number})" for number in range(2, 1_000))) if one not in taken)
+def _check_include(workflow: Workflow, include: Sequence[str]) -> None:
+    """Refuse what is no optional stage of this workflow."""
+    optional = [stage.name for stage in workflow.stages if stage.optional]
+    for name in include:
+        if name in optional:
+            continue
+        if name in [stage.name for stage in workflow.stages]:
+            raise ConfigError(f"--with {name}: that stage of workflow '{workflow.name}' is not optional, leave it out")
+        there_is = f"optional: {', '.join(optional)}" if optional else "it has none"
+        raise ConfigError(
+            f"--with {safe_line(name)[:80]}: workflow '{workflow.name}' has no optional stage of that name"
+            f"{did_you_mean(name, optional)} ({there_is})"
+        )
 
 
 def choose_endpoint(settings: Settings, environ: Mapping[str, str]) -> tuple[str, str]:

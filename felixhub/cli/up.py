@@ -14,22 +14,31 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from felixhub.cli.main import EXIT_INTERRUPTED
 from felixhub.cli.processes import offline_child, settings_for, worker_child
-from felixhub.cli.runs import EXIT_FAILED, check_out, exit_code, save_result, say_end, view_run
-from felixhub.cli.starting import build_start, choose_endpoint
+from felixhub.cli.runs import (
+    EXIT_FAILED,
+    check_out,
+    exit_code,
+    hint_for,
+    named,
+    save_result,
+    say_end,
+    view_run,
+)
+from felixhub.cli.starting import Wishes, build_start, choose_endpoint
 from felixhub.core.errors import ConfigError, FelixError
-from felixhub.core.messages import CancelRun, Runs, Start
+from felixhub.core.messages import Start
 from felixhub.logs import configure_logs
 from felixhub.settings.settings import Settings
 from felixhub.supervisor.supervisor import HubDidNotStart, Plan, StartStopped, Supervisor
 from felixhub.transport.address import Connection, find_hub
-from felixhub.transport.control import ControlClient, Find, HubRefused, new_id
+from felixhub.transport.control import ControlClient, Find, HubRefused
 from felixhub.transport.subscriber import Subscription
 from felixhub.views.safe_text import safe_line
 
@@ -53,6 +62,7 @@ class Up:
     serve: bool
     listen: str | None
     agents_per_worker: int | None
+    wishes: Wishes = field(default_factory=Wishes)
 
 
 def up(asked: Up) -> int:
@@ -69,10 +79,11 @@ def up(asked: Up) -> int:
             workflow=asked.workflow,
             files=asked.files,
             endpoint=endpoint,
+            wishes=asked.wishes,
             by="run_hub",
         )
-    elif asked.files or asked.out:
-        raise ConfigError("--file and --out go with a task: give one, or start the run later with `felixhub run`")
+    elif asked.files or asked.out or asked.wishes != Wishes():
+        raise ConfigError(f"{_without_task(asked)} with a task: give one, or start the run later with `felixhub run`")
     serve = asked.serve or start is None
     configure_logs(file=_log_file(settings))
     supervisor = Supervisor(_plan(settings, serve=serve))
@@ -94,6 +105,21 @@ def up(asked: Up) -> int:
             return _unless_failed(EXIT_FAILED, stop)
         finally:
             supervisor.stop(at_once=lambda: stop.at_once)
+
+
+def _without_task(asked: Up) -> str:
+    """Which options make no sense without a task."""
+    wishes = asked.wishes
+    given = {
+        "--file": asked.files,
+        "--out": asked.out,
+        "--review": wishes.review,
+        "--budget-tokens": wishes.budget_tokens,
+        "--after": wishes.after,
+        "--with": wishes.include,
+    }
+    *others, last = [name for name, value in given.items() if value]
+    return f"{', '.join(others)} and {last} go" if others else f"{last} goes"
 
 
 class _GivenUp(FelixError):
@@ -159,9 +185,7 @@ def _felixhub() -> str:
 
 def _say_where(settings: Settings, start: Start | None, *, serve: bool, find: Find) -> None:
     """Where the hub is, what to try next, and which older runs wait."""
-    command = _felixhub()
-    data = shlex.quote(_short(settings.data_dir))
-    hub = f" --hub {data}" if settings.sources.get("data_dir") == "--data" else ""
+    command, hub = _felixhub(), _hub_option(settings)
     _say(f"hub at {settings.data_dir}")
     if start is not None:
         _say(f"run {start.id} · in another terminal: {command} watch{hub} · {command} cancel {start.id} [AGENT]{hub}")
@@ -170,7 +194,7 @@ def _say_where(settings: Settings, start: Start | None, *, serve: bool, find: Fi
     if serve:
         return
     with ControlClient(find, wait_s=OWN_HUB_S_MAX) as client:
-        rows = client.request(Runs(id=new_id()))["runs"]
+        rows = client.runs()
     for row in rows:
         if row["status"] == "paused":
             task = " ".join(row["task"].split())
@@ -178,6 +202,12 @@ def _say_where(settings: Settings, start: Start | None, *, serve: bool, find: Fi
                 f"unfinished run {row['run']} is paused ({safe_line(task[:60])}): to go on with it, "
                 f"{command} up --serve{hub.replace('--hub', '--data')}, then {command} resume {row['run']}{hub}"
             )
+
+
+def _hub_option(settings: Settings) -> str:
+    """What another terminal has to add to find this hub."""
+    data = shlex.quote(_short(settings.data_dir))
+    return f" --hub {data}" if settings.sources.get("data_dir") == "--data" else ""
 
 
 def _short(path: Path) -> str:
@@ -192,19 +222,22 @@ def _drive(asked: Up, settings: Settings, start: Start | None, find: Find, stop:
             return stop.exit_code(serve=serve)
         with ControlClient(find, wait_s=OWN_HUB_S_MAX) as client:
             try:
+                if start.after is not None:
+                    start = start.model_copy(update={"after": named(client, start.after)})
                 client.request(start)
             except HubRefused as error:
                 raise ConfigError(str(error)) from None
         stop.now_runs(start.id, find)
         subscription = Subscription(start.id, hub=settings.data_dir, until_done=True)
-        outcome = view_run(subscription, view=asked.view, stop=stop.wanted)
+        hint = hint_for(command=_felixhub(), hub=_hub_option(settings))
+        outcome = view_run(subscription, view=asked.view, stop=stop.wanted, hint=hint)
         if outcome.status is None and not stop.wanted():
             # Nobody reads our output any more (`| head`). Was the run for them alone?
             if not asked.out and not serve:
                 _say("felixhub: nobody reads this any more; the run is being cancelled (--out or --serve let it go on)")
                 stop.end_run()
             subscription = Subscription(start.id, hub=settings.data_dir, until_done=True)
-            outcome = view_run(subscription, view="none", stop=stop.wanted)
+            outcome = view_run(subscription, view="none", stop=stop.wanted, hint=hint)
         stop.run = None
         if outcome.result and asked.out:
             save_result(asked.out, outcome.result)
@@ -282,7 +315,7 @@ class _Stop:
     def _end_run(self, run: str, find: Find) -> None:
         try:
             with ControlClient(find, wait_s=POLITE_S_MAX) as client:
-                client.request(CancelRun(id=new_id(), run=run, by="run_hub"))
+                client.cancel(run, by="run_hub")
         except HubRefused:
             pass  # It has ended by itself in this moment.
         except FelixError as error:

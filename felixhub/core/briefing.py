@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from felixhub.core import helix
-from felixhub.core.engine import Waiting, awaiting
+from felixhub.core.approval import awaiting
+from felixhub.core.engine import Waiting
 from felixhub.core.events import Passage, ThoughtStarted
 from felixhub.core.memory import Memory
 from felixhub.core.messages import AgentState, Assign, BusyAgent, GivenThought, RunBeat, Wanted

@@ -75,7 +75,7 @@ def _commandable(memory: Memory, request: RunCommand) -> Run:
         )
     if run.ended:
         raise ProtocolViolation("run_ended", f"run '{run.id}' has ended already ({run.status})", field="run")
-    is_ending = run.cancelled_by is not None or run.budget_spent is not None
+    is_ending = run.cancelled_by is not None or run.budget_spent is not None or run.failed_stage is not None
     if is_ending and not isinstance(request, CancelRun | Pause | Resume):
         raise ProtocolViolation("run_ended", f"run '{run.id}' is ending ({run.status})", field="run")
     match request:

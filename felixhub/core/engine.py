@@ -11,16 +11,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from felixhub.core import helix
+from felixhub.core.approval import approve_by_itself, approves, awaiting, is_past_gate
 from felixhub.core.decision import Turn, is_within
 from felixhub.core.events import (
     AgentJoined,
-    Missing,
     Outcome,
     RunBudgetSpent,
     RunCancelled,
     RunFailed,
     RunFinished,
-    SectionApproved,
     SectionReady,
     StageFinished,
     StageStarted,
@@ -29,10 +28,11 @@ from felixhub.core.events import (
     Usage,
 )
 from felixhub.core.limits import Limits
+from felixhub.core.material import best, context, inputs, missing, reviews_before
 from felixhub.core.presence import Presence
+from felixhub.core.result import degraded, result, whys
 from felixhub.core.run import Run, StageState
 from felixhub.core.section import Section
-from felixhub.core.thought import Thought
 from felixhub.core.workflow import SYNTHESIS, Stage
 
 UNREAD_MAX = 1  # reviews that could not be read, before their stage fails
@@ -89,7 +89,7 @@ def advance(run: Run, turn: Turn, world: World) -> None:
     """Emit what is due in this run now. `world.waiting` says what could not be handed out."""
     if run.ended:
         return
-    if run.cancelled_by is not None or _fatal(run):
+    if run.cancelled_by is not None or run.failed_stage:
         _wind_down(run, turn)
         return
     if _is_over_budget(run, turn):
@@ -102,54 +102,12 @@ def advance(run: Run, turn: Turn, world: World) -> None:
         return
     _join_workers(run, turn, world)
     unfinished = [stage for stage in run.stages.values() if not stage.ended]
+    has_converged = _has_converged(run)
     for stage in unfinished:
-        _advance_stage(run, stage, turn, world)
-    due = _approve(run, turn)
+        _advance_stage(run, stage, has_converged, turn, world)
+    due = approve_by_itself(run, turn)
     if not unfinished and not due and not awaiting(run):
         _end(run, turn, world.limits)
-
-
-def awaiting(run: Run) -> list[str]:
-    """The sections that wait for a person: nothing more is written of them, and they are neither approved nor given up.
-
-    Empty without review. A section that failed or is truncated waits too: to be written anew, edited or cancelled.
-    """
-    if not run.started.settings.review:
-        return []
-    return [section.name for section in run.sections.values() if _is_settled(run, section) and _holds(run, section)]
-
-
-def _holds(run: Run, section: Section) -> bool:
-    """Whether the document waits for this section."""
-    stage = run.stages[section.name]
-    return not section.is_approved and stage.cancelled_by is None and stage.outcome != "skipped"
-
-
-def _is_settled(run: Run, section: Section) -> bool:
-    """Everything that writes, reviews or revises it has ended."""
-    return all(stage.ended for stage in run.writers[section.name])
-
-
-def _approve(run: Run, turn: Turn) -> bool:
-    """Without review, whole sections that no review rejects are approved by themselves, once nothing writes on them."""
-    if run.started.settings.review:
-        return False
-    due = False
-    for section in run.sections.values():
-        current = section.current
-        if section.is_approved or current is None or not current.whole or not _is_settled(run, section):
-            continue
-        judged = _last_review(run, section.name)
-        if judged is None or (judged.verdict is not None and judged.verdict.approved):
-            turn.emit(SectionApproved, run.id, run.last_seq, section=section.name, version=current.number, by="auto")
-            due = True
-    return due
-
-
-def _last_review(run: Run, target: str) -> StageState | None:
-    """The last review of this text that was not passed over."""
-    reviews = [s for s in run.writers[target] if s.spec.reviews and s.outcome not in (None, "skipped")]
-    return reviews[-1] if reviews else None
 
 
 # ---- the budget ------------------------------------------------------------------------------------------------------
@@ -160,9 +118,10 @@ def _is_over_budget(run: Run, turn: Turn) -> bool:
     if budget is None or run.budget_spent is not None:
         return run.budget_spent is not None
     spent = run.tokens_spent()
-    if spent >= budget:
+    is_over = spent >= budget and any(not s.ended and s.index < len(s.spec.checkpoints) for s in run.stages.values())
+    if is_over:
         turn.emit(RunBudgetSpent, run.id, run.last_seq, tokens=spent, budget_tokens=budget)
-    return spent >= budget
+    return is_over
 
 
 def _close(run: Run, turn: Turn, limits: Limits) -> None:
@@ -204,6 +163,8 @@ def _break_off(run: Run, stage: StageState, why: str, turn: Turn) -> None:
     """End a stage where it is; if all of its text is there, as final."""
     if stage.index >= len(stage.spec.checkpoints):
         _finish(run, stage, "final", "", turn)
+    elif stage.final_thought:
+        _finish(run, stage, "abandoned", why, turn)
     else:
         _end_stage(run, stage, why, turn)
 
@@ -218,74 +179,70 @@ def _join_workers(run: Run, turn: Turn, world: World) -> None:
             turn.emit(AgentJoined, run.id, run.last_seq, agent=agent, worker=worker)
 
 
-def _advance_stage(run: Run, stage: StageState, turn: Turn, world: World) -> None:
+def _advance_stage(run: Run, stage: StageState, has_converged: bool, turn: Turn, world: World) -> None:
     spec = stage.spec
-    inputs = _inputs(run) if spec.name == SYNTHESIS else []
-    each = spec.name == SYNTHESIS and _is_each(run)
+    is_each = spec.name == SYNTHESIS and run.synthesizes_each
+    now_given = inputs(run) if is_each else []
     if stage.open_thought:
         thought = run.thoughts[stage.open_thought]
         if thought.cancelling is None and stage.cancelled_by is not None:
             turn.cancel_thought(run, thought.id, by=stage.cancelled_by, reason="cancelled")
-        elif thought.cancelling is None and each and list(thought.started.context) != inputs:
+        elif thought.cancelling is None and is_each and list(thought.started.context) != now_given:
             turn.cancel_thought(run, thought.id, by="hub", reason="superseded")
         return
     before = [run.stages[name] for name in spec.after]
     is_free = all(other.ended for other in before)
-    if stage.index >= len(spec.checkpoints) and (not each or (is_free and _given_last(run, stage) == inputs)):
+    has_said_all = not is_each or _given_last(run, stage) == now_given
+    if stage.index >= len(spec.checkpoints) and has_said_all and (is_free or not is_each):
         _finish(run, stage, "final", "", turn)
         return
-    if stage.index and spec.name != SYNTHESIS and _has_converged(run):
+    if stage.index and has_converged and stage.reopened is None and spec.name != SYNTHESIS:
         _finish(run, stage, "final", f"the team has converged at {stage.checkpoint:.1f}", turn)
         return
     if stage.cancelled_by is not None:
-        _finish(run, stage, "abandoned", f"cancelled by {stage.cancelled_by}", turn)
+        if is_free or spec.name != SYNTHESIS:  # Without a synthesis the best of all thoughts is the result.
+            _finish(run, stage, "abandoned", f"cancelled by {stage.cancelled_by}", turn)
         return
-    if stage.last_abandoned and stage.last_abandoned.retry_s is None:
-        if not each or is_free:
+    if stage.last_abandoned and stage.last_abandoned.retry_s is None and has_said_all:
+        if is_free or not is_each:
             _finish(run, stage, "abandoned", _why(stage), turn)
-        if not each or is_free or _given_last(run, stage) == inputs:
-            return
+        return
     if stage.unread > UNREAD_MAX and stage.verdict is not None:
         _finish(run, stage, "abandoned", f"its review could not be read ({stage.verdict.fault})", turn)
         return
     if spec.optional and spec.name not in run.started.settings.include:
         _finish(run, stage, "skipped", "not asked for", turn)
         return
-    if each and inputs and (_given_last(run, stage) == inputs):
-        return  # What has been said so far is in the last synthesis.
-    if not is_free and not (each and inputs):
+    if not is_free and (has_said_all or not now_given):
         return
-    if why := _why_skipped(run, stage, before, inputs):
+    if why := _why_skipped(run, stage, before):
         _finish(run, stage, "skipped", why, turn)
         return
-    if not all(_is_past_gate(run, stage, other) for other in before):
+    if not all(is_past_gate(run, stage, other) for other in before):
         return
     if not stage.started:
         turn.emit(StageStarted, run.id, run.last_seq, stage=spec.name, round=stage.round)
     _assign(run, stage, turn, world)
 
 
-def _is_each(run: Run) -> bool:
-    synthesis = run.started.workflow.synthesis
-    return synthesis is not None and synthesis.when == "each"
-
-
 def _given_last(run: Run, stage: StageState) -> list[str]:
-    """What the stage's last thought in this round was given, if it has ended well or for good."""
+    """What a synthesis was last given, if that ended well or for good, and nobody wants it otherwise."""
     if stage.last_abandoned is not None:
         last: str | None = stage.last_abandoned.thought if stage.last_abandoned.retry_s is None else None
+    elif stage.reopened is not None and stage.reopened.reason != "changed":
+        last = None
     else:
-        last = stage.final_thought if stage.index else None
+        last = stage.final_thought
     return list(run.thoughts[last].started.context) if last else []
 
 
-def _why_skipped(run: Run, stage: StageState, before: list[StageState], inputs: list[str]) -> str:
+def _why_skipped(run: Run, stage: StageState, before: list[StageState]) -> str:
     """Why there is nothing for this stage to do, now that all it waits for has ended."""
     spec = stage.spec
     final_count = sum(other.outcome == "final" for other in before)
     if spec.quorum is not None and final_count < spec.quorum:
         return f"{final_count} of the {spec.quorum} stages it needs are final"
-    if spec.name == SYNTHESIS and not inputs:
+    if spec.name == SYNTHESIS and not inputs(run):
         return "no agent has a final thought"
     target = spec.reviews or spec.revises
     if target is None:
@@ -293,20 +250,21 @@ def _why_skipped(run: Run, stage: StageState, before: list[StageState], inputs: 
     if run.source_of(target) is None:
         return f"there is no text of {target}"
     if spec.reviews:
-        revisions = [other for other in before if other.spec.revises == target]
-        return "" if not revisions or any(r.outcome == "final" for r in revisions) else "there is nothing new to review"
-    verdicts = [other.verdict for other in before if other.spec.reviews == target and other.outcome == "final"]
-    if any(verdict.approved for verdict in verdicts if verdict):
-        return f"the review approves {target}"
-    return "" if verdicts else f"{target} was not reviewed"
+        answers = [other for other in before if other.spec.revises == target and _answers(run, other, spec)]
+        return "" if not answers or any(one.outcome == "final" for one in answers) else "there is nothing new to review"
+    reviews = reviews_before(run, stage)
+    if not reviews:
+        return f"{target} was not reviewed"
+    return f"the review approves {target}" if all(approves(review) for review in reviews) else ""
 
 
-def _is_past_gate(run: Run, stage: StageState, other: StageState) -> bool:
-    """A person has approved what the other one wrote, or given it up; who works on that text itself need not wait."""
-    section = run.sections.get(other.target)
-    if section is None or stage.target == section.name or not run.started.settings.review:
-        return True
-    return not run.stages[section.name].spec.gate or not _holds(run, section)
+def _answers(run: Run, revising: StageState, review: Stage) -> bool:
+    """Whether what was to be revised is what this review, in an earlier round of its loop, found."""
+    judged = (run.stages[name].spec for name in revising.spec.after)
+    return any(
+        (one.reviews, one.agent, one.instruction) == (review.reviews, review.agent, review.instruction)
+        for one in judged
+    )
 
 
 def _assign(run: Run, stage: StageState, turn: Turn, world: World) -> None:
@@ -324,7 +282,7 @@ def _assign(run: Run, stage: StageState, turn: Turn, world: World) -> None:
     if world.is_busy(spec.agent) or full or world.is_full:
         world.waiting.append(Waiting(spec.name, spec.agent, endpoint, "queued", world.queue(endpoint)))
         return
-    given = _context(run, stage)
+    given = context(run, stage)
     revises = stage.revises or (run.source_of(spec.revises) if spec.revises else None)
     passages = run.passages.get(spec.name, ())
     size = (
@@ -360,7 +318,7 @@ def _assign(run: Run, stage: StageState, turn: Turn, world: World) -> None:
             run.id,
             run.last_seq,
             inputs=started.context,
-            missing=tuple(_missing(run)),
+            missing=tuple(missing(run)),
             thought=started.thought,
             attempt=started.attempt,
         )
@@ -385,67 +343,6 @@ def _backing_off(stage: StageState, now: float) -> bool:
     return last is not None and last.retry_s is not None and is_within(last.at, now, last.retry_s)
 
 
-def _inputs(run: Run) -> list[str]:
-    """What a synthesis is made from, by name: each section's current text, and each other agent's latest final thought.
-
-    In the order of the stages. What reviews or revises a text is not an input: that text is.
-    """
-    found: list[str | None] = []
-    for spec in run.started.workflow.stages:
-        if spec.reviews or spec.revises:
-            continue
-        found.append(run.source_of(spec.name) if spec.section else _latest(run, spec))
-    return list(dict.fromkeys(source for source in found if source))
-
-
-def _latest(run: Run, spec: Stage) -> str | None:
-    """The agent's latest final thought, or the stage's when the agent has reviewed or revised something since."""
-    latest = run.latest_final(spec.agent)
-    if latest is None:
-        return None
-    last = run.stages[latest.started.stage].spec
-    return run.stages[spec.name].final_thought if last.reviews or last.revises or last.section else latest.id
-
-
-def _context(run: Run, stage: StageState) -> list[str]:
-    spec = stage.spec
-    if spec.name == SYNTHESIS:
-        return _inputs(run)
-    match spec.context:
-        case "latest":
-            return [source for source in _inputs(run) if run.author_of(source) != spec.agent]
-        case "after":
-            found = [_given_by(run, spec, run.stages[name]) for name in spec.after]
-            return list(dict.fromkeys(source for source in found if source))
-        case "none":
-            return []
-
-
-def _given_by(run: Run, spec: Stage, other: StageState) -> str | None:
-    """What a stage is given of another it comes after: its text, or the one it worked on; a revision, the review."""
-    if spec.revises is not None and other.target == spec.revises:
-        return other.final_thought if other.spec.reviews else None  # The text itself is what it revises.
-    return run.source_of(other.target)
-
-
-def _missing(run: Run) -> list[Missing]:
-    """The agents that a synthesis has nothing of."""
-    missing: dict[str, Missing] = {}
-    for spec in run.started.workflow.stages:
-        stage = run.stages[spec.name]
-        if spec.reviews or spec.revises or _was_not_wanted(stage) or run.latest_final(spec.agent):
-            continue
-        if run.source_of(spec.name) is None and stage.ended:
-            missing[spec.agent] = Missing(agent=spec.agent, why=stage.why or "no final thought")
-    return list(missing.values())
-
-
-def _was_not_wanted(stage: StageState) -> bool:
-    """Passed over as its workflow means it: nobody asked for it, or there was nothing to do."""
-    spec = stage.spec
-    return stage.outcome == "skipped" and (spec.optional or bool(spec.reviews) or bool(spec.revises))
-
-
 def _why(stage: StageState) -> str:
     last = stage.last_abandoned
     if last is None:
@@ -453,16 +350,14 @@ def _why(stage: StageState) -> str:
     return f"{last.reason}: {last.error}" if last.error else last.reason
 
 
-def _fatal(run: Run) -> StageState | None:
-    """A stage whose failure ends the run."""
-    return next((s for s in run.stages.values() if s.outcome == "abandoned" and s.spec.on_failure == "fail"), None)
-
-
 def _finish(run: Run, stage: StageState, outcome: Outcome, why: str, turn: Turn) -> None:
     if stage.spec.name == SYNTHESIS:
         _finish_synthesis(run, stage, outcome, why, turn)
     section = run.sections.get(stage.target)
-    if outcome == "final" and section is not None and stage.spec.reviews is None and stage.final_thought:
+    has_text = stage.final_thought is not None and stage.spec.reviews is None
+    # A stage that fails after a final text leaves that, unless there is a version already.
+    if section is not None and has_text and (outcome == "final" or _has_no_version(section, stage)):
+        assert stage.final_thought is not None
         final = run.thoughts[stage.final_thought].final
         turn.emit(
             SectionReady,
@@ -477,41 +372,35 @@ def _finish(run: Run, stage: StageState, outcome: Outcome, why: str, turn: Turn)
     turn.emit(StageFinished, run.id, run.last_seq, stage=stage.spec.name, round=stage.round, outcome=outcome, why=why)
 
 
+def _has_no_version(section: Section, stage: StageState) -> bool:
+    return section.current is None and stage.spec.revises is None
+
+
 def _finish_synthesis(run: Run, stage: StageState, outcome: Outcome, why: str, turn: Turn) -> None:
-    final = run.thoughts[stage.final_thought].final if stage.final_thought else None
+    """Say what the synthesis is: the one that was made, else the one before, else the best final thought."""
     degraded: tuple[str, ...] = ()
-    if final is not None:
-        if outcome != "final":
-            degraded = (f"no new synthesis ({why}): this is the one before",)
-        turn.emit(
-            SynthesisFinished,
-            run.id,
-            run.last_seq,
-            thought=final.thought,
-            confidence=final.confidence,
-            degraded=degraded,
-        )
-    elif best := _best(run):
-        turn.emit(
-            SynthesisFinished,
-            run.id,
-            run.last_seq,
-            thought=best.id,
-            confidence=best.final.confidence if best.final else 0.0,
-            degraded=(f"no synthesis ({why}): this is the best final thought, by {best.started.agent}",),
-        )
-
-
-def _best(run: Run) -> Thought | None:
-    """The final thought with the highest confidence, the latest of equals."""
-    thoughts = [run.thoughts[source] for source in _inputs(run) if source in run.thoughts]
-    finals = [(thought.final.confidence, thought.final.seq, thought) for thought in thoughts if thought.final]
-    return max(finals)[2] if finals else None
+    thought = run.thoughts[stage.final_thought] if stage.final_thought else None
+    if thought is not None and outcome != "final":
+        degraded = (f"no new synthesis ({why}): this is the one before",)
+    if thought is None:
+        thought = best(run)
+        by = thought.started.agent if thought else ""
+        degraded = (f"no synthesis ({why}): this is the best final thought, by {by}",)
+    if thought is None or thought.final is None:
+        return
+    turn.emit(
+        SynthesisFinished,
+        run.id,
+        run.last_seq,
+        thought=thought.id,
+        confidence=thought.final.confidence,
+        degraded=degraded,
+    )
 
 
 def _wind_down(run: Run, turn: Turn) -> None:
     """Cancelled, or a stage failed that must not: stop what streams, then end every stage, then the run."""
-    fatal = _fatal(run)
+    fatal = run.failed_stage
     by = run.cancelled_by or "hub"
     open_thoughts = run.open_thoughts()
     for thought in open_thoughts:
@@ -537,99 +426,21 @@ def _seconds(run: Run, turn: Turn) -> float:
 
 def _end(run: Run, turn: Turn, limits: Limits) -> None:
     seconds, usage = _seconds(run, turn), run.usage()
-    if not _inputs(run):
+    if not inputs(run):
         spent = f"the budget of {run.budget_spent.budget_tokens} tokens is spent, and " if run.budget_spent else ""
-        error = f"{spent}no agent finished a thought: {_whys(run)}"
+        error = f"{spent}no agent finished a thought: {whys(run)}"
         turn.emit(RunFailed, run.id, run.last_seq, error=error[:4_000], usage=usage, seconds=seconds)
         return
-    result, cut = _result(run), []
-    if len(result.encode()) > limits.result_bytes_max:
-        result = result.encode()[: limits.result_bytes_max].decode(errors="ignore")
+    text, cut = result(run), []
+    if len(text.encode()) > limits.result_bytes_max:
+        text = text.encode()[: limits.result_bytes_max].decode(errors="ignore")
         cut = [f"the result is cut at {limits.result_bytes_max} bytes; its stages hold the whole text"]
     turn.emit(
         RunFinished,
         run.id,
         run.last_seq,
-        result=result,
-        degraded=tuple(_degraded(run) + cut),
+        result=text,
+        degraded=tuple(degraded(run) + cut),
         usage=usage,
         seconds=seconds,
     )
-
-
-def _whys(run: Run) -> str:
-    """Why the stages did not end final, agents with the same reason together."""
-    agents: dict[str, list[str]] = {}
-    for stage in run.stages.values():
-        if stage.why and stage.spec.name != SYNTHESIS:
-            agents.setdefault(stage.why, []).append(stage.spec.agent)
-    return "; ".join(f"{', '.join(dict.fromkeys(names))}: {why}" for why, names in agents.items())
-
-
-def _result(run: Run) -> str:
-    if run.synthesis_finished:
-        return run.text_of(run.source_of(SYNTHESIS) or run.synthesis_finished.thought)
-    written = [(section.title, section.current) for section in run.sections.values() if section.current]
-    if not written:
-        best = _best(run)
-        return str(best.text) if best else ""
-    texts = [(title, run.text_of(version.source)) for title, version in written]
-    return texts[0][1] if len(texts) == 1 else "\n\n".join(f"## {title}\n\n{text}" for title, text in texts)
-
-
-def _degraded(run: Run) -> list[str]:
-    reasons = []
-    if run.budget_spent:
-        reasons.append(f"the budget of {run.budget_spent.budget_tokens} tokens is spent")
-    reasons.extend(
-        _shortcoming(run, stage)
-        for stage in run.stages.values()
-        if stage.outcome != "final" and stage.spec.name != SYNTHESIS and not _was_not_wanted(stage)
-    )
-    for section in run.sections.values():
-        reasons.extend(_shortcomings_of(run, section))
-    if run.synthesis_finished:
-        reasons.extend(run.synthesis_finished.degraded)
-    used = [run.thoughts[source] for source in _inputs(run) if source in run.thoughts]
-    if run.synthesis_finished:
-        used.append(run.thoughts[run.synthesis_finished.thought])
-    cut = dict.fromkeys(t.started.agent for t in used if t.final and t.final.truncated)
-    reasons.extend(f"the text of {agent} is truncated" for agent in cut)
-    return list(dict.fromkeys(reasons))
-
-
-def _shortcoming(run: Run, stage: StageState) -> str:
-    """What a stage that did not end well means for the result."""
-    spec, why = stage.spec, stage.why or str(stage.outcome)
-    if spec.reviews:
-        return f"{_titled(run, spec.reviews)} is not reviewed ({why})"
-    if spec.revises:
-        return f"{_titled(run, spec.revises)} is not revised ({why})"
-    if section := run.sections.get(spec.name):
-        if section.current is None:
-            return f"{section.title} is missing: {spec.agent} ({why})"
-        return f"{section.title} is not the newest: {spec.agent} ({why})"
-    if stage.final_thought:
-        return f"{spec.agent} stopped at {stage.checkpoint:.1f} ({why})"
-    return f"{spec.agent} is missing ({why})"
-
-
-def _shortcomings_of(run: Run, section: Section) -> list[str]:
-    if section.current is None:
-        return []
-    found = []
-    judged = _last_review(run, section.name)
-    verdict = judged.verdict if judged is not None and judged.outcome == "final" else None
-    if verdict is not None and not verdict.approved and not (section.is_approved or section.current.by_person):
-        issues = "1 issue" if len(verdict.issues) == 1 else f"{len(verdict.issues)} issues"
-        found.append(f"{section.title} is not approved by its review: {issues} left")
-    if run.started.settings.review and not section.is_approved:
-        found.append(f"{section.title} is not approved")
-    if section.stale:
-        found.append(f"{section.title} is made from an earlier text")
-    return found
-
-
-def _titled(run: Run, stage: str) -> str:
-    section = run.sections.get(stage)
-    return section.title if section else stage

@@ -117,18 +117,20 @@ def _loops(stages: list[Stage]) -> tuple[list[Stage], dict[str, str]]:
             again = f"-{number + 1}"
             after = tuple(chain[-1].name if name == review.name else name for name in revising.after)
             chain.append(revising.model_copy(update={"name": revising.name + suffix, "after": after}))
-            chain.append(review.model_copy(update={"name": review.name + again, "after": (chain[-1].name,)}))
+            chain.append(
+                review.model_copy(update={"name": review.name + again, "after": (*review.after, chain[-1].name)})
+            )
         written[review.name] = chain
         for index, stage in enumerate(chain):
             rounds[stage.name] = (review, revising)[index % 2].name
         ends[review.name] = ends[revising.name] = [stage.name for stage in chain]
     plain: list[Stage] = []
     for stage in stages:
-        if stage.name in written:
-            plain.extend(written[stage.name])
-        elif stage.name not in ends:
-            after = _flat(ends.get(other, [other]) for other in stage.after)
-            plain.append(stage.model_copy(update={"after": after}))
+        chain = written.get(stage.name, [stage] if stage.name not in ends else [])
+        own = {one.name for one in chain} if stage.name in written else set()
+        for one in chain:
+            after = _flat([other] if other in own else ends.get(other, [other]) for other in one.after)
+            plain.append(one.model_copy(update={"after": after}))
     return plain, rounds
 
 
@@ -136,14 +138,16 @@ def _loops(stages: list[Stage]) -> tuple[list[Stage], dict[str, str]]:
 
 
 def _with_section(workflow: Workflow, stages: list[Stage]) -> tuple[Stage, ...]:
-    """A workflow that says nothing of sections has those stages that nothing comes after, unless it has a synthesis."""
+    """A workflow that says nothing of sections and has no synthesis: its last texts are, and those that are judged."""
     if workflow.synthesis or any(stage.section for stage in stages):
         return tuple(stages)
+    judged = {name for stage in stages for name in (stage.reviews, stage.revises) if name}
     needed = {name for stage in stages for name in stage.after}
     last = {
         stage.name for stage in stages if stage.name not in needed and stage.reviews is None and stage.revises is None
     }
-    return tuple(stage.model_copy(update={"section": stage.name}) if stage.name in last else stage for stage in stages)
+    named = last | judged
+    return tuple(stage.model_copy(update={"section": stage.name}) if stage.name in named else stage for stage in stages)
 
 
 def _flat(parts: Iterable[Iterable[str]]) -> tuple[str, ...]:

@@ -85,7 +85,7 @@ class Memory:
                 "stages": {
                     name: (
                         (s.started, s.outcome, s.round, s.index, s.attempts, s.failures, s.unread),
-                        (s.open_thought, s.final_thought, s.revises),
+                        (s.open_thought, s.final_thought, s.revises, s.reopened is not None, s.verdict, s.why),
                         [(command, feedback.model_dump()) for command, feedback in s.feedback],
                     )
                     for name, s in run.stages.items()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from felixhub.core.approval import unfinished, why_not
 from felixhub.core.decision import Turn
 from felixhub.core.errors import ProtocolViolation
 from felixhub.core.events import (
@@ -25,6 +26,7 @@ from felixhub.core.messages import Approve, CancelRun, Edit, Regenerate, Reopen,
 from felixhub.core.run import Run, StageState
 from felixhub.core.section import Section
 from felixhub.core.thought import Thought
+from felixhub.core.workflow import SYNTHESIS
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,8 @@ def plan_revision(run: Run, request: Steer | Regenerate) -> Plan:
     if stage.cancelled_by is not None and not stage.ended:
         raise ProtocolViolation("being_cancelled", f"{stage.spec.agent} is being cancelled: wait until it has ended")
     checkpoint, revises = _where(run, stage)
-    if not is_steer and thought is None and stage.index == 0 and stage.last_abandoned is None and not stage.ended:
+    has_begun = stage.ended or stage.index or stage.last_abandoned or stage.final_thought or stage.feedback
+    if not is_steer and thought is None and not has_begun:
         raise ProtocolViolation("not_begun", f"{stage.spec.agent} has not begun: there is nothing to regenerate")
     first = Again(
         stage,
@@ -130,7 +133,7 @@ def plan_revision(run: Run, request: Steer | Regenerate) -> Plan:
     plan.reopened = [
         section
         for section in run.sections.values()
-        if section.approved is not None and any(one.stage.target == section.name for one in plan.again)
+        if section.is_approved and any(one.stage.target == section.name for one in plan.again)
     ]
     return plan
 
@@ -144,10 +147,10 @@ def _where(run: Run, stage: StageState) -> tuple[float, str | None]:
     if stage.index:
         source = run.source_of(stage.spec.name) if stage.index >= len(marks) else stage.final_thought
         return marks[min(stage.index, len(marks)) - 1], source
-    last = stage.last_abandoned
-    if last is not None and len(run.thoughts[last.thought].text):
-        return marks[0], last.thought
-    return marks[0], stage.revises or run.source_of(stage.spec.name)
+    last, current = stage.last_abandoned, stage.revises or run.source_of(stage.spec.name)
+    if current is None and last is not None and len(run.thoughts[last.thought].text):
+        return marks[0], last.thought  # Better than nothing, but never in the place of good text.
+    return marks[0], current
 
 
 def _stage_meant(run: Run, request: Steer | Regenerate) -> StageState:
@@ -204,7 +207,9 @@ def _add_followers(plan: Plan, run: Run, changed: StageState, command: str, *, b
             continue
         if stage.cancelled_by is not None or _was_not_asked_for(run, stage):
             continue
-        if stage.spec.on_change == "stale":
+        if stage.spec.name == SYNTHESIS and run.synthesizes_each and not stage.ended:
+            continue  # It follows every change by itself.
+        if stage.spec.on_change == "stale" and stage.outcome in ("final", "abandoned"):
             section = run.sections.get(stage.spec.name)
             if section is not None and section.current is not None:
                 plan.stale.append(section)
@@ -214,13 +219,20 @@ def _add_followers(plan: Plan, run: Run, changed: StageState, command: str, *, b
 
 
 def _in_order(run: Run, changed: StageState) -> Iterator[StageState]:
-    """The stages that may depend on this one, each after those that it comes after."""
-    left = {name: stage for name, stage in run.stages.items() if stage is not changed}
-    while left:
-        ready = [name for name, stage in left.items() if not any(other in left for other in stage.spec.after)]
-        assert ready, "a workflow has no circles"
-        for name in ready:
-            yield left.pop(name)
+    """The other stages, each after those that it comes after."""
+    waits = {name: len(set(stage.spec.after)) for name, stage in run.stages.items()}
+    followers: dict[str, list[str]] = {}
+    for name, stage in run.stages.items():
+        for other in set(stage.spec.after):
+            followers.setdefault(other, []).append(name)
+    ready = [name for name, count in waits.items() if count == 0]
+    for name in ready:  # It grows on the way.
+        if run.stages[name] is not changed:
+            yield run.stages[name]
+        for follower in followers.get(name, ()):
+            waits[follower] -= 1
+            if waits[follower] == 0:
+                ready.append(follower)
 
 
 def _was_not_asked_for(run: Run, stage: StageState) -> bool:
@@ -233,10 +245,9 @@ def _was_not_asked_for(run: Run, stage: StageState) -> bool:
 def plan_edit(run: Run, request: Edit, limits: Limits) -> Plan:
     """A new version by a person. Reviews and revisions of that text stand: a person has the last word on it."""
     section = _section(run, request.section)
-    if busy := _writing(run, section):
-        raise ProtocolViolation(
-            "section_busy", f"{busy} is writing '{section.title}': wait for it, or cancel it first", field="section"
-        )
+    if busy := unfinished(run, section):
+        sentence = f"{busy.spec.agent} is not done with '{section.title}': wait for it, or cancel it first"
+        raise ProtocolViolation("section_busy", sentence, field="section")
     size = len(request.text.encode())
     if size > limits.thought_bytes_max:
         raise ProtocolViolation(
@@ -248,7 +259,7 @@ def plan_edit(run: Run, request: Edit, limits: Limits) -> Plan:
     plan.reopened = [
         other
         for other in run.sections.values()
-        if other.approved is not None and any(one.stage.target == other.name for one in plan.again)
+        if other.is_approved and any(one.stage.target == other.name for one in plan.again)
     ]
     return plan
 
@@ -262,10 +273,10 @@ def plan_approval(run: Run, request: Approve) -> Plan:
     if request.section is not None:
         section = _section(run, request.section)
         _check_version(section, request.version)
-        if why := _why_not(run, section):
+        if why := why_not(run, section):
             raise ProtocolViolation("cannot_approve", f"'{section.title}' cannot be approved: {why}", field="section")
         return Plan({"approved": [section.name], "refused": {}}, approved=[section])
-    refused = {section.name: why for section in run.sections.values() if (why := _why_not(run, section))}
+    refused = {section.name: why for section in run.sections.values() if (why := why_not(run, section))}
     approved = [section for section in run.sections.values() if section.name not in refused]
     if not approved:
         listed = "; ".join(f"{name}: {why}" for name, why in refused.items())
@@ -275,7 +286,7 @@ def plan_approval(run: Run, request: Approve) -> Plan:
 
 def plan_reopening(run: Run, request: Reopen) -> Plan:
     section = _section(run, request.section)
-    if section.approved is None or not run.started.settings.review:
+    if not section.is_approved or not run.started.settings.review:
         raise ProtocolViolation("not_approved", f"'{section.title}' is not approved by a person", field="section")
     return Plan({"section": section.name, "version": section.approved}, reopened=[section])
 
@@ -323,24 +334,3 @@ def _check_version(section: Section, version: int | None) -> None:
             f"'{section.title}' is at version {latest} by now, not {version}: look at it again",
             field="version",
         )
-
-
-def _writing(run: Run, section: Section) -> str | None:
-    """Who is writing on it now."""
-    stages = [stage for stage in run.writers[section.name] if stage.open_thought]
-    return stages[0].spec.agent if stages else None
-
-
-def _why_not(run: Run, section: Section) -> str | None:
-    """Why a section cannot be approved now."""
-    current, stage = section.current, run.stages[section.name]
-    if current is not None and section.is_approved and not section.stale:
-        return "it is approved already"
-    unfinished = [one for one in run.writers[section.name] if not one.ended]
-    if unfinished:
-        return f"{unfinished[0].spec.agent} is not done with it"
-    if current is None:
-        return f"it has no text ({stage.why or stage.outcome}): regenerate it, edit it or cancel it"
-    if not current.whole:
-        return "its text is truncated: regenerate or edit it"
-    return None

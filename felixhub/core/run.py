@@ -80,6 +80,7 @@ class StageState:
     unread: int = 0  # how many verdicts of the present round could not be read
     feedback: list[tuple[str, Feedback]] = field(default_factory=list)
     revises: str | None = None
+    reopened: StageReopened | None = None  # until what it asks for is final
 
     @property
     def target(self) -> str:
@@ -89,6 +90,12 @@ class StageState:
     @property
     def ended(self) -> bool:
         return self.outcome is not None
+
+    def open(self, thought: str) -> None:
+        self.open_thought = thought
+        self.attempts += 1
+        if self.last_abandoned is not None and self.last_abandoned.retry_s is None:
+            self.failures = 0  # It was given up, but there is something new to say: all its attempts are its own again.
 
     @property
     def checkpoint(self) -> float:
@@ -157,6 +164,19 @@ class Run:
     def synthesis(self) -> StageState | None:
         return self.stages.get(SYNTHESIS) if self.started.workflow.synthesis else None
 
+    @property
+    def synthesizes_each(self) -> bool:
+        """Whether a synthesis is made again after each final thought."""
+        synthesis = self.started.workflow.synthesis
+        return synthesis is not None and synthesis.when == "each"
+
+    @property
+    def failed_stage(self) -> StageState | None:
+        """A stage whose failure ends the run. Once the budget is spent, no stage can fail any more."""
+        if self.budget_spent is not None:
+            return None
+        return next((s for s in self.stages.values() if s.outcome == "abandoned" and s.spec.on_failure == "fail"), None)
+
     def open_thoughts(self) -> list[Thought]:
         return [self.thoughts[s.open_thought] for s in self.stages.values() if s.open_thought]
 
@@ -213,9 +233,7 @@ class Run:
                 self.thoughts[event.thought].apply(event)
             case ThoughtStarted():
                 self.thoughts[event.thought] = Thought(event)
-                stage = self.stages[event.stage]
-                stage.open_thought = event.thought
-                stage.attempts += 1
+                self.stages[event.stage].open(event.thought)
             case ThoughtCancelling():
                 self.thoughts[event.thought].apply(event)
             case ThoughtFinalized():
@@ -266,7 +284,7 @@ class Run:
         if thought.started.stage != SYNTHESIS:
             self.finals[thought.started.agent] = thought
         stage.final_thought = event.thought
-        stage.revises = None
+        stage.revises = stage.reopened = None
         stage.index += 1
         stage.attempts = 0
         stage.failures = 0
@@ -290,6 +308,7 @@ class Run:
         stage.attempts = stage.failures = stage.unread = 0
         stage.last_abandoned = stage.verdict = None
         stage.revises = event.revises
+        stage.reopened = event
         if event.fresh:
             stage.feedback.clear()
         if event.feedback is not None:

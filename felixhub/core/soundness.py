@@ -89,8 +89,26 @@ def _of_target(stage: Stage, verb: str, name: str, stages: Mapping[str, Stage]) 
         return [f"stage '{stage.name}' {verb} '{name}', so both must be for_each of the same list, or of none"]
     if verb == "reviews" and not _comes_after(stage, name, stages):
         return [f"stage '{stage.name}' reviews '{name}', so it must come after it"]
-    if verb == "revises" and not any(one.reviews == name for o in stage.after if (one := stages.get(o))):
+    return _of_revising(stage, name, stages) if verb == "revises" else []
+
+
+def _of_revising(stage: Stage, name: str, stages: Mapping[str, Stage]) -> list[str]:
+    reviews = [other for other in stage.after if other in stages and stages[other].reviews == name]
+    if not reviews:
         return [f"stage '{stage.name}' revises '{name}', so it must come after a stage that reviews '{name}'"]
+    if len(reviews) > 1:
+        listed = "' and '".join(reviews)
+        return [f"stage '{stage.name}' revises by '{listed}': let it come after one review, and write a stage for each"]
+    for other in stages.values():
+        if other.revises != name or other.name <= stage.name:
+            continue
+        if reviews[0] in other.after:
+            return [f"stages '{stage.name}' and '{other.name}' revise by the same review '{reviews[0]}': one is enough"]
+        if not _comes_after(stage, other.name, stages) and not _comes_after(other, stage.name, stages):
+            sentence = (
+                f"stages '{stage.name}' and '{other.name}' revise '{name}' side by side, and one text would be lost"
+            )
+            return [f"{sentence}: let one's review come after the other"]
     return []
 
 
@@ -115,11 +133,12 @@ def _of_expansion(workflow: Workflow, cards: Mapping[str, Card]) -> list[tuple[s
             (stage.name, f"for_each of stage '{stage.name}' is '{stage.for_each}', and there is no such list")
             for stage in missing
         ]
+    if (count := _expanded_count(workflow)) > STAGES_MAX:
+        return [(workflow.stages[0].name, f"the stages come to {count}, and {STAGES_MAX} is the most")]
     plain, _, origins = expand(workflow, cards.values())
     found: list[tuple[str, str]] = []
-    if len(plain.stages) > STAGES_MAX:
-        return [(workflow.stages[0].name, f"the stages come to {len(plain.stages)}, and {STAGES_MAX} is the most")]
     counted = Counter(stage.name for stage in plain.stages)
+    sections = {stage.name for stage in plain.stages if stage.section}
     for name, count in counted.items():
         origin = origins[name]
         if count > 1 or name == SYNTHESIS:
@@ -130,6 +149,11 @@ def _of_expansion(workflow: Workflow, cards: Mapping[str, Card]) -> list[tuple[s
         if stage.quorum is not None and stage.quorum > len(stage.after):
             sentence = f"stage '{stage.name}' wants {stage.quorum} of {len(stage.after)} stages: lower its quorum"
             found.append((origins[stage.name], sentence))
+        target = stage.reviews or stage.revises
+        if target is not None and target not in sections:
+            verb, given = ("reviews", origins[target]) if stage.reviews else ("revises", origins[target])
+            sentence = f"stage '{origins[stage.name]}' {verb} '{given}', which is no section: give '{given}' a section"
+            found.append((origins[stage.name], sentence))
         if not re.fullmatch(NAME_PATTERN, stage.agent):
             found.append((origins[stage.name], f"'{stage.agent}' is too long for an agent's name: shorten it"))
         elif stage.agent != (agent := _agent_of(workflow, origins[stage.name])) and stage.agent in cards:
@@ -138,20 +162,53 @@ def _of_expansion(workflow: Workflow, cards: Mapping[str, Card]) -> list[tuple[s
     if not found:
         circle = dict.fromkeys(origins[name] for name in _circle(plain))
         found.extend((name, f"stage '{name}' waits for itself: break the circle of 'after'") for name in circle)
+    if not found:
+        circle = dict.fromkeys(origins[name] for name in _circle(plain, gates=True))
+        found.extend(
+            (name, f"stage '{name}' waits for itself: a gate opens only when all who work on its text are done")
+            for name in circle
+        )
     return found
+
+
+def _target(stage: Stage) -> str:
+    return stage.reviews or stage.revises or stage.name
 
 
 def _agent_of(workflow: Workflow, stage: str) -> str:
     return next(one.agent for one in workflow.stages if one.name == stage)
 
 
-def _circle(workflow: Workflow) -> list[str]:
-    """The stages that can never start because they wait for one another."""
-    waiting = {stage.name: len(set(stage.after)) for stage in workflow.stages}
-    followers: dict[str, list[str]] = {}
+def _expanded_count(workflow: Workflow) -> int:
+    """How many stages a workflow comes to, at least; found without writing them out."""
+    rounds = {stage.name: stage.rounds_max for stage in workflow.stages if stage.reviews}
+    count = 0
     for stage in workflow.stages:
-        for other in set(stage.after):
-            followers.setdefault(other, []).append(stage.name)
+        again = 0
+        if stage.revises:
+            most = max((rounds.get(other, 1) for other in stage.after), default=1)
+            again = 2 * most - 1
+        count += (1 + again) * (len(workflow.lists[stage.for_each]) if stage.for_each else 1)
+    return count
+
+
+def _circle(workflow: Workflow, *, gates: bool = False) -> list[str]:
+    """The stages that can never start because they wait for one another; with `gates`, also for an approval."""
+    ahead = {stage.name: set(stage.after) for stage in workflow.stages}
+    if gates:
+        known = {stage.name: stage for stage in workflow.stages}
+        writers: dict[str, list[str]] = {}
+        for stage in workflow.stages:
+            writers.setdefault(_target(stage), []).append(stage.name)
+        for stage in workflow.stages:
+            for target in {_target(known[other]) for other in stage.after}:
+                if known[target].gate and target != _target(stage):
+                    ahead[stage.name].update(writers[target])
+    waiting = {name: len(others) for name, others in ahead.items()}
+    followers: dict[str, list[str]] = {}
+    for name, others in ahead.items():
+        for other in others:
+            followers.setdefault(other, []).append(name)
     free = [name for name, count in waiting.items() if count == 0]
     while free:
         name = free.pop()

@@ -97,9 +97,9 @@ def decide_finalize(memory: Memory, message: Finalize, session: str, turn: Turn)
                 f"the {channel} in the log has another SHA-256 than finalize says",
                 field="sha256" if channel == "text" else "reasoning_sha256",
             )
-    if thought.cancelling and thought.cancelling.reason == "superseded":
+    if by := _superseded_by(run, thought):
         # Its end and the word to stop have crossed; what it says is out of date, and a person waits for the next.
-        abandon(run, thought, "superseded", f"superseded by {thought.cancelling.by}", turn)
+        abandon(run, thought, "superseded", f"superseded by {by}", turn)
         return
     turn.finalize_thought(
         run,
@@ -116,6 +116,14 @@ def decide_finalize(memory: Memory, message: Finalize, session: str, turn: Turn)
         seconds=message.seconds,
         verdict=_verdict(run, thought),
     )
+
+
+def _superseded_by(run: Run, thought: Thought) -> str | None:
+    """Who wants something else by now. A thought that a pause had stopped already hears no second word to stop."""
+    if thought.cancelling and thought.cancelling.reason == "superseded":
+        return thought.cancelling.by
+    reopened = run.stages[thought.started.stage].reopened
+    return reopened.by if reopened is not None and thought.started.seq < reopened.seq else None
 
 
 def _verdict(run: Run, thought: Thought) -> Verdict | None:

@@ -74,6 +74,7 @@ class _Pending:
     blobs: dict[str, bytes] = field(default_factory=dict)
     replies: list[tuple[bytes, Message]] = field(default_factory=list)
     senders: set[bytes] = field(default_factory=set)
+    commanded: bool = False
 
 
 class HubLoop:
@@ -255,6 +256,7 @@ class HubLoop:
                         self._reply(identity, past)
                     else:
                         self._take_decision(self.post.command(request, now), identity)
+                        self._pending.commanded = True
                 case _:
                     reply = self._queries.answer(request, identity, self.post, now, self.counters)
                     if reply is not None:
@@ -390,6 +392,8 @@ class HubLoop:
             self._undo(str(error))
             return False
         failpoint("hub.after_commit")
+        if pending.commanded:
+            failpoint("hub.after_command")
         return True
 
     def _commit_records(self, records: list[Record], ended: dict[str, float]) -> None:

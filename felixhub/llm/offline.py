@@ -200,9 +200,14 @@ class OfflineModel:
         self.open_requests += 1
         self.open_requests_max = max(self.open_requests_max, self.open_requests)
         try:
-            seed = body.get("seed")
+            seed, heat = body.get("seed"), body.get("temperature")
             # In a thread: the others' tokens go on while a long prompt is read.
-            text = await asyncio.to_thread(write, messages, seed=seed if isinstance(seed, int) else None)
+            text = await asyncio.to_thread(
+                write,
+                messages,
+                seed=seed if isinstance(seed, int) else None,
+                temperature=float(heat) if isinstance(heat, int | float) else None,
+            )
             tokens = _TOKEN.findall(text)
             answer = _Answer(tokens[:wanted], "length" if wanted and len(tokens) > wanted else "stop", prompt_tokens)
             whole = await (self._stream if body.get("stream") else self._plain)(answer, body, reader, writer)

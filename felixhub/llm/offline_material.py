@@ -13,8 +13,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from felixhub.llm.offline_prompt import Assignment, Source
+from felixhub.llm.offline_prompt import Assignment, Role, Source
 
+THE_TASK = "the task"
+TASK_READERS: frozenset[Role] = frozenset(
+    ("section", "brief", "architecture", "implementation", "tests", "documentation")
+)
 SENTENCES_MAX = 4000
 SENTENCE_WORDS_MIN = 5
 SENTENCE_WORDS_MAX = 45
@@ -45,6 +49,7 @@ _OWN_FRAMES = re.compile(
     r"(?:Read (?:again )?for |Going further than|Nothing (?:was given|in the)|No document was|From the [\d,]+ words"
     r"|The words that (?:keep|tie|carry)|The task (?:names|asks: “)|The next pass|Most of what remains"
     r"|With a document, or|Each of them can be answered"
+    r"|Nothing that was given|As asked instead|\d+ requirements?: "
     r"|Still nothing to read|Written by the offline|What is said of \*\*|Everything said of \*\*)"
 )
 
@@ -86,13 +91,17 @@ class Material:
 
 
 def gather(assignment: Assignment) -> Material:
-    """Everything that the assignment gives to read, ranked."""
+    """Everything that the assignment gives to read, ranked. For who makes something, the task is material too."""
     sentences: list[Sentence] = []
     said_by: dict[str, set[str]] = {}
-    seen = {" ".join(_WORD.findall(assignment.task.lower()))}  # The task is not an answer to itself.
-    for source in (*assignment.documents, *assignment.thoughts):
+    reads_task = assignment.role in TASK_READERS
+    # The task is not an answer to itself.
+    seen = set() if reads_task else {" ".join(_WORD.findall(assignment.task.lower()))}
+    task = (Source(THE_TASK, assignment.task),) if reads_task else ()
+    for source in (*task, *assignment.documents, *assignment.thoughts):
         of_agent = source in assignment.thoughts
-        for place, text in enumerate(quotable(source, of_agent=of_agent)):
+        found = sentences_of(source.text) if source in task else quotable(source, of_agent=of_agent)
+        for place, text in enumerate(found):
             sentence = Sentence(text, source.name, place, len(sentences), frozenset(terms_of(text)))
             said_by.setdefault(sentence.key, set()).add(source.name)
             if sentence.key not in seen and len(sentences) < SENTENCES_MAX:
@@ -136,7 +145,7 @@ def sentences_of(text: str) -> list[str]:
 
 def terms_of(text: str) -> set[str]:
     """The words of a text that carry meaning, lower case, without a plural s."""
-    return {_stem(word) for word in _WORD.findall(text) if _means(word)}
+    return {stem(word) for word in _WORD.findall(text) if _means(word)}
 
 
 def key_terms(texts: Iterable[str], focus: frozenset[str]) -> list[str]:
@@ -149,7 +158,7 @@ def key_terms(texts: Iterable[str], focus: frozenset[str]) -> list[str]:
             single = word if _means(word) and not word[0].isdigit() else ""
             for phrase in ((single,), (previous, single)):
                 if all(phrase):
-                    stems = tuple(map(_stem, phrase))
+                    stems = tuple(map(stem, phrase))
                     counts[stems] += 1
                     written.setdefault(stems, Counter())[" ".join(phrase)] += 1
             previous = single
@@ -245,7 +254,7 @@ def _means(word: str) -> bool:
     return len(word) > 2 and word[0].isalnum() and word.lower() not in _STOP_WORDS
 
 
-def _stem(word: str) -> str:
+def stem(word: str) -> str:
     word = word.lower().removesuffix("'s").removesuffix("’s")
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"

@@ -1,7 +1,8 @@
 """The offline model's writer: it quotes and arranges what it was given, and says nothing that is not there.
 
-Owns: the form of a finding, an analysis, a critique, a synthesis, an outline, a review. Must not: invent a fact, or use
-a clock, a network or unseeded randomness: the same messages and seed give the same text, to the byte.
+Owns: the form of a finding, an analysis, a critique, a synthesis, an outline (`offline_forms.py` has those of the other
+workflows). Must not: invent a fact, or use a clock, a network or unseeded randomness: the same messages, seed and
+temperature give the same text, to the byte.
 """
 
 from __future__ import annotations
@@ -14,9 +15,12 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 
 from felixhub.llm.endpoint import OFFLINE_LABEL
+from felixhub.llm.offline_feedback import refined, steered
+from felixhub.llm.offline_forms import Forms
 from felixhub.llm.offline_material import Material, Sentence, gather, phrases, sentences_of, terms_of, unlike
 from felixhub.llm.offline_prompt import Assignment, read_prompt
 from felixhub.llm.offline_questions import COMPARISONS, DOUBTS, DOUBTS_OF_TASK, QUESTIONS
+from felixhub.llm.offline_review import verdict
 
 _CONTRAST = re.compile(r"\b(but|however|although|though|while|whereas|despite|yet)\b", re.IGNORECASE)
 _STRONG = re.compile(
@@ -25,15 +29,23 @@ _STRONG = re.compile(
 )
 _FIGURE = re.compile(r"\d")
 _WORDS = re.compile("")
-_UNFINISHED = re.compile(r"\b(TODO|TBD|FIXME|lorem ipsum)\b|\[(?:insert|placeholder)[^\]]*\]", re.IGNORECASE)
 
 
-def write(messages: Sequence[Mapping[str, str]], *, seed: int | None = None) -> str:
+def write(messages: Sequence[Mapping[str, str]], *, seed: int | None = None, temperature: float | None = None) -> str:
     """The answer to a prompt. It ends with a line break, as a text does."""
-    assignment = read_prompt(messages)
-    digest = hashlib.sha256(json.dumps([list(map(dict, messages)), seed], sort_keys=True).encode()).digest()
-    writer = _Writer(assignment, gather(assignment), random.Random(digest))
-    return writer.written().strip() + "\n"
+    asked = read_prompt(messages)
+    material = gather(asked)
+    if asked.role == "review":
+        return verdict(asked, material.focus) + "\n"
+    if asked.so_far and not asked.feedback:
+        return refined(asked).strip() + "\n"
+    text = Forms(asked, material, seed=seed, temperature=temperature).text(asked.role)
+    if text is None:
+        digest = hashlib.sha256(json.dumps([list(map(dict, messages)), seed], sort_keys=True).encode()).digest()
+        text = _Writer(asked, material, random.Random(digest)).written()
+    if asked.feedback:
+        text = steered(text, asked, material)
+    return text.strip() + "\n"
 
 
 class _Writer:
@@ -53,8 +65,6 @@ class _Writer:
         self.fresh_orders = {sentence.order for sentence in self.fresh}
 
     def written(self) -> str:
-        if self.asked.role == "review":
-            return self.review()
         if all(sentence.text.endswith("?") for sentence in self.material.ranked):
             return self.synthesis_of_nothing() if self.asked.role == "synthesizer" else self.from_the_task()
         match self.asked.role:
@@ -68,7 +78,7 @@ class _Writer:
                 return self.synthesis()
             case "outline":
                 return self.outline()
-            case "writer":
+            case _:
                 return self.prose()
 
     # ── thoughts ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -187,21 +197,6 @@ class _Writer:
             f" for word from {_listed(given)}, {words} in all; the name behind a sentence is where it stands. It was"
             f" chosen by the weight of its terms and their overlap with the task, not by understanding.{absent}"
         )
-
-    # ── a review ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def review(self) -> str:
-        """A few things that can be checked without understanding."""
-        texts = [*(source.text for source in (*self.asked.documents, *self.asked.thoughts)), self.asked.earlier]
-        text = "\n".join(texts)
-        issues = []
-        if len(text.split()) < 20:
-            issues.append(f"The text has only {len(text.split())} words.")
-        if found := _UNFINISHED.search(text):
-            issues.append(f"The text still holds a placeholder: {found[0]}.")
-        if len(text.split()) >= 20 and self.material.focus and not self.material.focus & terms_of(text):
-            issues.append("The text uses none of the task's words.")
-        return json.dumps({"approved": not issues, "issues": issues}, ensure_ascii=False)
 
     # ── with nothing to read ─────────────────────────────────────────────────────────────────────────────────────
 

@@ -6,22 +6,31 @@ Owns: finding them, and the line of everything that makes one unsound. Must not:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from felixhub.core.errors import ConfigError
-from felixhub.core.workflow import SYNTHESIS, Card, Workflow, faults
+from felixhub.core.errors import ConfigError, Place
+from felixhub.core.soundness import faults
+from felixhub.core.workflow import SYNTHESIS, Card, Workflow
 from felixhub.settings.mistakes import Mistake, check, did_you_mean, nearest, placed, stop
 from felixhub.settings.toml_file import TomlFile, read_toml
 from felixhub.settings.toml_lines import Key
 
-_QUOTED = re.compile(r"'[^']*'")
-_KEY_OF_WORD = (  # which word in a sentence of the core, names aside, points to which key
-    ("agent", "agent"),
-    ("quorum", "quorum"),
-    ("checkpoints", "checkpoints"),
-    ("after", "after"),
-    ("waits", "after"),
+_QUOTED = re.compile(r"'([^']*)'")
+_KEYS_OF_WORDS = (  # which words in a sentence of the core, names aside, point to which keys; the first that is there
+    ("reviews and revises", ("revises",)),
+    ("must come after", ("after", "reviews", "revises")),
+    ("for_each", ("for_each", "reviews", "revises")),
+    ("section of its own", ("section",)),
+    ("checkpoints", ("checkpoints",)),
+    ("gate", ("gate",)),
+    ("rounds_max", ("rounds_max",)),
+    ("quorum", ("quorum",)),
+    ("agent", ("agent",)),
+    ("reviews", ("reviews",)),
+    ("revises", ("revises",)),
+    ("after", ("after",)),
+    ("waits", ("after",)),
 )
 
 
@@ -75,16 +84,47 @@ def _load(file: TomlFile) -> Workflow:
 
 
 def _mistake(file: TomlFile, workflow: Workflow, name: str, sentence: str, cards: Mapping[str, Card]) -> Mistake:
+    """A fault with its place. `name` is the stage, the list or the agent at fault."""
     words = _QUOTED.sub("", sentence)
-    key = next((key for word, key in _KEY_OF_WORD if word in words), "name")
-    if key == "agent":
-        table = _table_of_agent(workflow, name)
-        meant = None if name in cards else nearest(name, cards)
+    if words.startswith("the list"):
+        return Mistake(file.place(_entry_of_list(workflow, name, sentence)), sentence)
+    keys = next((keys for said, keys in _KEYS_OF_WORDS if said in words), ("name",))
+    if words.startswith(("there is no agent", " is reserved")):
+        place = file.place((*_table_of_agent(workflow, name), "agent"))
     else:
-        table = _table_of_stage(workflow, name, key)
-        missing = _QUOTED.findall(sentence)[-1].strip("'")  # the stage that it comes after, if that is the fault
-        meant = nearest(missing, [stage.name for stage in workflow.stages]) if "does not exist" in words else None
-    return Mistake(file.place((*table, key)), f"{sentence}; did you mean '{meant}'?" if meant else sentence)
+        place = _place_in_stage(file, workflow, name, keys, sentence)
+    meant = _meant(workflow, cards, sentence)
+    return Mistake(place, f"{sentence}; did you mean '{meant}'?" if meant else sentence)
+
+
+def _meant(workflow: Workflow, cards: Mapping[str, Card], sentence: str) -> str | None:
+    """What a name that does not exist was probably meant to be."""
+    names = _QUOTED.findall(sentence)
+    if sentence.startswith("there is no agent"):
+        return nearest(names[0], cards)
+    if "no such list" in sentence:
+        return nearest(names[1], workflow.lists)
+    if "does not exist" in sentence:
+        return nearest(names[-1], [stage.name for stage in workflow.stages if stage.name != names[0]])
+    return None
+
+
+def _place_in_stage(file: TomlFile, workflow: Workflow, name: str, keys: Sequence[str], sentence: str) -> Place:
+    """Where the first of the keys stands in the stage; of names in a list, the line of the one that is meant."""
+    table, key = _table_of_stage(workflow, name, keys)
+    if key == "after" and "does not exist" in sentence:
+        after = workflow.stages[table[1]].after
+        missing = _QUOTED.findall(sentence)[-1]
+        if missing in after:
+            return file.place((*table, key, after.index(missing)))
+    return file.place((*table, key))
+
+
+def _entry_of_list(workflow: Workflow, name: str, sentence: str) -> Key:
+    """The list, or, of two entries with one name, the second."""
+    entry = _QUOTED.findall(sentence)[-1]
+    found = [index for index, item in enumerate(workflow.lists.get(name, ())) if item.name == entry]
+    return ("lists", name, found[1], "name") if len(found) > 1 else ("lists", name)
 
 
 def _table_of_agent(workflow: Workflow, agent: str) -> Key:
@@ -93,9 +133,11 @@ def _table_of_agent(workflow: Workflow, agent: str) -> Key:
     return (SYNTHESIS,) if index is None else ("stages", index)
 
 
-def _table_of_stage(workflow: Workflow, name: str, key: str) -> Key:
-    """The last one of that name, for of two the second is one too many; if it can, one in which the key stands."""
-    found = [
-        (key in stage.model_fields_set, index) for index, stage in enumerate(workflow.stages) if stage.name == name
-    ]
-    return ("stages", max(found)[1])
+def _table_of_stage(workflow: Workflow, name: str, keys: Sequence[str]) -> tuple[tuple[str, int], str]:
+    """The last stage of that name, for of two the second is one too many; if it can, one in which a key stands."""
+    stages = [(index, stage.model_fields_set) for index, stage in enumerate(workflow.stages) if stage.name == name]
+    for key in keys:
+        having = [index for index, given in stages if key in given]
+        if having:
+            return ("stages", having[-1]), key
+    return ("stages", stages[-1][0]), keys[0]

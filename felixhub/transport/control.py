@@ -1,27 +1,63 @@
 """A client of the control socket: one request, its answer. Commands are sent again under the same id until answered.
 
-Owns: waiting for a hub and for its answers. Must not: know what a command does.
+    with felixhub.connect() as hub:
+        hub.steer("memo-1a2b3c", section="risks", wrong="it names no owner")
+        hub.approve("memo-1a2b3c")
+
+Owns: waiting for a hub and for its answers, and a method for every command. Must not: know what a command does.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
 import zmq
+from pydantic import ValidationError
 
-from felixhub.core.errors import FelixError
+from felixhub.core.batcher import Channel
+from felixhub.core.board import Board
+from felixhub.core.errors import ConfigError, FelixError
+from felixhub.core.events import Event, parse_event
 from felixhub.core.limits import DEFAULT_LIMITS
-from felixhub.core.messages import ClientHello, Failed, Message, Ok, Page, parse_client_bound
-from felixhub.transport.address import WAIT_S, Connection, NoHub, no_hub_sentence
+from felixhub.core.messages import (
+    Approve,
+    CancelRun,
+    ClientHello,
+    Document,
+    Edit,
+    Failed,
+    Message,
+    Ok,
+    Page,
+    Pause,
+    Regenerate,
+    Reopen,
+    Request,
+    Resume,
+    Runs,
+    Snapshot,
+    SnapshotText,
+    Start,
+    Steer,
+    Text,
+    parse_client_bound,
+)
+from felixhub.core.run import Run
+from felixhub.core.workflow import Card, RunSettings, Workflow
+from felixhub.transport.address import WAIT_S, Connection, NoHub, find_hub, no_hub_sentence
 from felixhub.transport.sockets import client_dealer
 
 RESEND_S = 2.0
+SNAPSHOT_TEXT = b'{"kind":"snapshot.text"'
 
 Find = Callable[[], Connection]
+_Request = TypeVar("_Request", bound=Request)
 
 
 class HubRefused(FelixError):
@@ -50,8 +86,29 @@ def wait_for_hub(find: Find, *, wait_s: float = WAIT_S) -> Connection:
         time.sleep(0.02)
 
 
+def connect(hub: str | Path | None = None, *, wait_s: float = WAIT_S) -> ControlClient:
+    """A client of the hub, to start, steer, review and stop runs.
+
+    `hub` is its data directory, its connection file or `tcp://host:port`; by default what `FELIXHUB_HUB` names, else
+    the usual data directory. The hub is looked for at the first request: NoHub when none answers for `wait_s` seconds.
+    """
+    spec = str(hub) if hub is not None else os.environ.get("FELIXHUB_HUB")
+    if spec:
+        return ControlClient(lambda: find_hub(spec, default=Path(spec)), wait_s=wait_s)
+    # Imported late: who names the hub needs no settings.
+    from felixhub.settings.settings import default_data_dir
+
+    data_dir = default_data_dir(os.environ)
+    return ControlClient(lambda: find_hub(None, default=data_dir), wait_s=wait_s)
+
+
 class ControlClient:
-    """Talks to one hub. A context manager; not for several threads at once."""
+    """Talks to one hub. A context manager; not for several threads at once.
+
+    Every command takes `by` (who asks, for people) and `id`: the same id again is done once and answered the same, so
+    choose one to repeat a command after a crash of your own. All raise HubRefused when the hub says no (`code`,
+    `field`), NoHub when nobody answers, and ConfigError for a value that no hub would take.
+    """
 
     def __init__(self, find: Find, *, wait_s: float = WAIT_S) -> None:
         self._find = find
@@ -72,9 +129,163 @@ class ControlClient:
             self._socket = None
         self._context.term()
 
+    # ---- what there is -----------------------------------------------------------------------------------------------
+
     def hello(self, *, wait_s: float | None = None) -> dict[str, Any]:
         """Who the hub is: version, boot, tip, pid, counters."""
         return self.request(ClientHello(id=new_id()), wait_s=wait_s)
+
+    def runs(self) -> list[dict[str, Any]]:
+        """The runs, newest last: run, status, task, workflow, started_at, open, awaiting …"""
+        rows: list[dict[str, Any]] = self.request(Runs(id=new_id()))["runs"]
+        return rows
+
+    def snapshot(self, run: str) -> Run:
+        """The run as it is now: stages, sections with their versions, thoughts with their texts."""
+        lines = self.pages(_made(Snapshot, run=run))
+        marks: list[Event] = []
+        texts: list[SnapshotText] = []
+        for line in lines:
+            if line.startswith(SNAPSHOT_TEXT):
+                texts.append(SnapshotText.model_validate_json(line))
+            else:
+                marks.append(parse_event(line))
+        board = Board()
+        board.follow(run)
+        board.load(run, marks=marks, texts=texts, position=marks[-1].seq)
+        return board.runs[run]
+
+    def text(self, run: str, thought: str, channel: Channel = "text") -> str:
+        """The text of one thought as far as it goes, or its reasoning."""
+        return str(self.request(_made(Text, run=run, thought=thought, channel=channel))["text"])
+
+    # ---- commands ----------------------------------------------------------------------------------------------------
+
+    def start(
+        self,
+        task: str,
+        *,
+        workflow: Workflow,
+        agents: Sequence[Card],
+        settings: RunSettings | None = None,
+        documents: Sequence[Document] = (),
+        after: str | None = None,
+        by: str = "",
+        id: str | None = None,
+    ) -> dict[str, Any]:
+        """Start a run; `id` will be the run's. Returns {"run"}."""
+        message = _made(
+            Start,
+            id=id or new_id(workflow.name[:40]),
+            by=by,
+            task=task,
+            workflow=workflow,
+            agents=tuple(agents),
+            settings=settings or RunSettings(),
+            documents=tuple(documents),
+            after=after,
+        )
+        return self.request(message)
+
+    def cancel(
+        self,
+        run: str,
+        *,
+        agent: str | None = None,
+        thought: str | None = None,
+        section: str | None = None,
+        by: str = "",
+        id: str | None = None,
+    ) -> dict[str, Any]:
+        """Cancel the run, or one agent, open thought or section of it. What was written is kept. Returns {"run"}."""
+        return self.request(_made(CancelRun, id=id, by=by, run=run, agent=agent, thought=thought, section=section))
+
+    def steer(
+        self,
+        run: str,
+        *,
+        wrong: str = "",
+        instead: str = "",
+        constraints: str = "",
+        agent: str | None = None,
+        thought: str | None = None,
+        section: str | None = None,
+        by: str = "",
+        id: str | None = None,
+    ) -> dict[str, Any]:
+        """Have a text revised: what is `wrong`, or what `instead`, for exactly one agent, thought or section.
+
+        Returns {"run", "stage", "agent", "revises"}; `revises` names the text that is worked on.
+        """
+        target = {"agent": agent, "thought": thought, "section": section}
+        words = {"wrong": wrong, "instead": instead, "constraints": constraints}
+        return self.request(_made(Steer, id=id, by=by, run=run, **target, **words))
+
+    def regenerate(
+        self,
+        run: str,
+        *,
+        wrong: str = "",
+        instead: str = "",
+        constraints: str = "",
+        agent: str | None = None,
+        thought: str | None = None,
+        section: str | None = None,
+        by: str = "",
+        id: str | None = None,
+    ) -> dict[str, Any]:
+        """Have a text written anew: without feedback from the original request, with feedback as a revision.
+
+        Returns what `steer` returns.
+        """
+        target = {"agent": agent, "thought": thought, "section": section}
+        words = {"wrong": wrong, "instead": instead, "constraints": constraints}
+        return self.request(_made(Regenerate, id=id, by=by, run=run, **target, **words))
+
+    def approve(
+        self,
+        run: str,
+        section: str | None = None,
+        *,
+        version: int | None = None,
+        by: str = "",
+        id: str | None = None,
+    ) -> dict[str, Any]:
+        """Approve a section, or every one that can be. With `version` only if that is still its latest.
+
+        Returns {"run", "approved": [section …], "refused": {section: why}}.
+        """
+        return self.request(_made(Approve, id=id, by=by, run=run, section=section, version=version))
+
+    def reopen(self, run: str, section: str, *, by: str = "", id: str | None = None) -> dict[str, Any]:
+        """Withdraw the approval of a section. Returns {"run", "section", "version"}."""
+        return self.request(_made(Reopen, id=id, by=by, run=run, section=section))
+
+    def edit(
+        self,
+        run: str,
+        section: str,
+        text: str,
+        *,
+        version: int | None = None,
+        by: str = "",
+        id: str | None = None,
+    ) -> dict[str, Any]:
+        """Make this text the section's next version. With `version` only if that is still its latest.
+
+        Returns {"run", "section", "version"}.
+        """
+        return self.request(_made(Edit, id=id, by=by, run=run, section=section, text=text, version=version))
+
+    def pause(self, run: str, *, by: str = "", id: str | None = None) -> dict[str, Any]:
+        """Stop what streams until `resume`; what was written is kept. Returns {"run"}."""
+        return self.request(_made(Pause, id=id, by=by, run=run))
+
+    def resume(self, run: str, *, by: str = "", id: str | None = None) -> dict[str, Any]:
+        """Go on with a paused run. Returns {"run"}."""
+        return self.request(_made(Resume, id=id, by=by, run=run))
+
+    # ---- the exchange ------------------------------------------------------------------------------------------------
 
     def request(self, message: Message, *, wait_s: float | None = None) -> dict[str, Any]:
         """The data of the hub's `ok`. Raises HubRefused, or NoHub when nobody answered for `wait_s` seconds."""
@@ -148,3 +359,13 @@ class ControlClient:
             self._socket = client_dealer(self._context, DEFAULT_LIMITS)
             self._socket.connect(connection.control)
         return self._socket
+
+
+def _made(shape: type[_Request], *, id: str | None = None, **fields: Any) -> _Request:
+    """The request, under a fresh id unless one is given. Raises ConfigError for what no hub would take."""
+    try:
+        return shape(id=id or new_id(), **fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    raise ConfigError(f"{place}: {first['msg']}" if place else first["msg"])

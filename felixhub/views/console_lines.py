@@ -18,13 +18,20 @@ from felixhub.core.events import (
     AgentLost,
     CommandAccepted,
     Event,
+    RunBudgetSpent,
     RunCancelled,
     RunFailed,
     RunFinished,
     RunPaused,
     RunResumed,
     RunStarted,
+    SectionApproved,
+    SectionEdited,
+    SectionReady,
+    SectionReopened,
+    SectionStale,
     StageFinished,
+    StageReopened,
     SynthesisFinished,
     SynthesisStarted,
     ThoughtAbandoned,
@@ -39,6 +46,7 @@ from felixhub.core.names import HUB
 from felixhub.views import wording
 from felixhub.views.console_filter import ConsoleFilter
 from felixhub.views.console_look import Look, Prefix, Tone, highlighted
+from felixhub.views.console_sections import AUTO, Sections
 from felixhub.views.console_silence import Silences
 from felixhub.views.line_builder import LineBuilder
 from felixhub.views.safe_text import safe_text
@@ -50,6 +58,15 @@ RESULT_COLUMNS_MAX = 100
 RESULT_INDENT = "  "  # no line of a result can pass for one of ours
 RULE_COLUMNS_MAX = 80
 TASK_LINES_MAX = 3
+TOLD_BY_OTHERS = (
+    "pause",
+    "resume",
+    "steer",
+    "regenerate",
+    "approve",
+    "reopen",
+    "edit",
+)  # commands with events of their own
 SPACE = " "
 
 
@@ -105,7 +122,8 @@ class ConsoleLines:
         self._reasoning = reasoning
         self._run_shown = run_shown
         self._prefix = Prefix(look, elapsed=elapsed, clock=clock)
-        self._silences = Silences(self._keep)
+        self._sections = Sections()
+        self._silences = Silences(self._keep, self._sections)
         self._latest = 0.0  # the newest event's time; text is stamped with when it is shown, so time never goes back
         self._began: dict[str, float] = {}
         self._talks: dict[tuple[str, str], _Talk] = {}
@@ -115,6 +133,7 @@ class ConsoleLines:
     def take(self, event: Event, now: float) -> list[Line]:
         """The lines that this event makes whole."""
         self._latest = max(self._latest, event.at)
+        self._sections.take(event)
         match event:
             case ThoughtPartial():
                 lines = self._grow(event, now)
@@ -133,6 +152,7 @@ class ConsoleLines:
         """The run starts over: what was not shown yet is void."""
         self._talks = {key: talk for key, talk in self._talks.items() if key[0] != run}
         self._silences.forget(run)
+        self._sections.forget(run)
 
     def finish(self) -> list[Line]:
         """Whatever text still waits, at the end."""
@@ -159,7 +179,11 @@ class ConsoleLines:
         self._talk(event.run, event.agent, event.thought, is_new=True)
         if not self._keep.wants_agent(event.agent):
             return []
-        return self._say(event, event.agent, self._look.signs.started, wording.thought_started(event))
+        by = self._sections.gave_feedback(event.run, event.steered_by)
+        lines = self._say(event, event.agent, self._look.signs.started, wording.thought_started(event, steered_by=by))
+        if event.passages:
+            lines += self._say(event, event.agent, SPACE, wording.passages(event.passages), "dim")
+        return lines
 
     def _grow(self, event: ThoughtPartial, now: float) -> list[Line]:
         talk = self._talk(event.run, event.agent, event.thought, is_new=event.offset == 0)
@@ -200,7 +224,21 @@ class ConsoleLines:
                     sign, tone = signs.again, "warn"
                 case _:
                     sign, tone = signs.bad, "bad"
-        return [*lines, *self._say(event, event.agent, sign, text, tone)]
+        return [*lines, *self._say(event, event.agent, sign, text, tone), *self._verdict(event)]
+
+    def _verdict(self, event: ThoughtFinalized | ThoughtAbandoned) -> list[Line]:
+        """What a review came to."""
+        found = event.verdict if isinstance(event, ThoughtFinalized) else None
+        if found is None:
+            return []
+        signs = self._look.signs
+        tone: Tone
+        sign, tone = signs.warn, "warn"
+        if found.approved:
+            sign, tone = signs.good, "good"
+        elif found.fault:
+            sign, tone = signs.bad, "bad"
+        return self._say(event, event.agent, sign, wording.verdict(found), tone)
 
     def _say_hub(self, event: Event) -> list[Line]:
         """Everything that is not about one thought's text."""
@@ -214,6 +252,8 @@ class ConsoleLines:
             where = f" (process {event.worker.pid}{f' on {event.worker.host}' if event.worker.host else ''})"
             sentence = f"worker lost{where if event.worker.pid else ''}"
             return self._say(event, event.agent, self._look.signs.warn, sentence, "bad")
+        elif isinstance(event, StageReopened):
+            return self._stage_reopened(event)
         if not self._keep.wants_agent(HUB):
             return []
         signs = self._look.signs
@@ -232,6 +272,10 @@ class ConsoleLines:
                 return self._say(event, HUB, signs.paused, f"paused by {event.by}", "warn")
             case RunResumed():
                 return self._say(event, HUB, signs.started, f"resumed by {event.by}")
+            case RunBudgetSpent():
+                return self._say(event, HUB, signs.warn, wording.budget_spent(event), "warn")
+            case StageFinished() if event.outcome == "skipped" and self._sections.is_loop(event.run, event.stage):
+                return []  # A round that was not needed; the review has said why.
             case StageFinished() if event.outcome != "final":
                 # An abandoned thought's line has just said it in full.
                 short = event.why.split(": ")[0] if event.outcome == "abandoned" else event.why
@@ -244,7 +288,9 @@ class ConsoleLines:
                 return self._say(event, HUB, signs.hub, wording.synthesis_started(event), "strong")
             case SynthesisFinished():
                 return [line for why in event.degraded for line in self._say(event, HUB, signs.warn, why, "warn")]
-            case CommandAccepted() if event.name not in ("pause", "resume"):
+            case SectionReady() | SectionEdited() | SectionApproved() | SectionReopened() | SectionStale():
+                return self._section(event)
+            case CommandAccepted() if event.name not in TOLD_BY_OTHERS:
                 sentence = wording.command(event.name, event.args, by=event.by, run=event.run)
                 return self._say(event, HUB, signs.hub, sentence)
             case UnknownEvent():
@@ -263,6 +309,45 @@ class ConsoleLines:
             more = wording.count(len(task) - TASK_LINES_MAX, "more line")
             lines += self._say(event, HUB, signs.text, f"{signs.cut} {more}", "dim")
         return lines
+
+    def _stage_reopened(self, event: StageReopened) -> list[Line]:
+        agent = self._sections.agent_of(event.run, event.stage) or HUB
+        if not self._keep.wants_agent(agent):
+            return []
+        if event.reason == "changed" and self._sections.is_loop(event.run, event.stage):
+            return []  # Whatever is written is reviewed.
+        what = self._sections.what(event.run, event.stage)
+        return self._say(event, agent, self._look.signs.again, wording.stage_reopened(event, what=what))
+
+    def _section(
+        self, event: SectionReady | SectionEdited | SectionApproved | SectionReopened | SectionStale
+    ) -> list[Line]:
+        signs, sections = self._look.signs, self._sections
+        title, version = sections.title(event.run, event.section), f"version {event.version}"
+        with_review = sections.is_reviewed(event.run)
+        match event:
+            case SectionReady() if not sections.is_news(event):
+                return []
+            case SectionReady() if not event.whole:
+                said = [f"{title} is truncated", version, "it cannot be approved"]
+                return self._say(event, HUB, signs.warn, said, "warn")
+            case SectionReady():
+                progress = sections.approved(event.run) if with_review else sections.written(event.run)
+                return self._say(event, HUB, signs.hub, [f"{title} is ready", version, progress])
+            case SectionEdited():
+                said = [f"{title} is edited by {event.by}", version, wording.words_of(event.text)]
+                return self._say(event, HUB, signs.hub, said)
+            case SectionApproved() if event.by == AUTO:
+                return []  # It was just said to be ready.
+            case SectionApproved():
+                said = [f"{title} is approved by {event.by}", version, sections.approved(event.run)]
+                return self._say(event, HUB, signs.good, said, "good")
+            case SectionReopened():
+                said = [f"{title} is reopened by {event.by}", version, sections.approved(event.run)]
+                return self._say(event, HUB, signs.again, said)
+            case SectionStale():
+                said = [f"{title} is stale: a text that it was made from has changed", version]
+                return self._say(event, HUB, signs.warn, said, "warn")
 
     def _run_finished(self, event: RunFinished) -> list[Line]:
         look = self._look

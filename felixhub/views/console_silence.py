@@ -1,5 +1,7 @@
 """What the console says while nobody speaks: that agents think, reason unseen, stall, or wait for their turn.
 
+A run that only a person can go on with says so too.
+
 Owns: when a silence is worth a line. Must not: know how a line looks, or read a clock.
 """
 
@@ -13,10 +15,12 @@ from felixhub.core.messages import RunBeat
 from felixhub.core.names import HUB
 from felixhub.views import wording
 from felixhub.views.console_filter import ConsoleFilter
+from felixhub.views.console_sections import Sections
 
 SILENCE_S = 2.0  # an agent that is silent for this long gets a line that says so,
 PULSE_S = 5.0  # and then one each time this has passed
 BEAT_S_MAX = 3.0  # an older beat says nothing about now: the hub is away
+REMINDER_S = 60.0  # a run that waits for a person says so again
 PULSES_MAX = 5  # more silent agents than this share one line
 
 
@@ -56,8 +60,10 @@ class _Waiting:
 
 
 class Silences:
-    def __init__(self, keep: ConsoleFilter) -> None:
+    def __init__(self, keep: ConsoleFilter, sections: Sections) -> None:
         self._keep = keep
+        self._sections = sections
+        self._awaiting: dict[str, tuple[frozenset[str], float]] = {}  # run -> sections told, and when
         self._over: set[str] = set()  # runs that have ended: a late beat says nothing about them
         self._ended: dict[tuple[str, str], str] = {}  # agent -> its last thought that has ended
         self._pulsed: dict[tuple[str, str], float] = {}  # agent -> when its silence was last said
@@ -84,6 +90,7 @@ class Silences:
         self._over.discard(run)
         self._beats.pop(run, None)
         self._waiting.pop(run, None)
+        self._awaiting.pop(run, None)
         self._ended = {key: one for key, one in self._ended.items() if key[0] != run}
         self._pulsed = {key: one for key, one in self._pulsed.items() if key[0] != run}
         self._reasoning = {key: one for key, one in self._reasoning.items() if key[0] != run}
@@ -99,6 +106,7 @@ class Silences:
             if since <= BEAT_S_MAX:
                 silent += self._silent_due(beat, since, now)
                 waiting += self._waiting_due(beat, now)
+                waiting += self._awaiting_due(beat, now)
         if len(silent) <= PULSES_MAX:
             return [Pulse(one.run, one.agent, [one.sentence], one.is_stalled) for one in silent] + waiting
         longest = max(one.seconds for one in silent)
@@ -163,3 +171,15 @@ class Silences:
             return []
         waiting.said, waiting.said_at = said, now
         return [Pulse(beat.run, HUB, said)]
+
+    def _awaiting_due(self, beat: RunBeat, now: float) -> list[Pulse]:
+        """That the run waits for a person and nobody thinks: once, again when more has been written, and seldom."""
+        if not beat.awaiting or any(busy.thought for busy in beat.agents) or not self._keep.wants_agent(HUB):
+            self._awaiting.pop(beat.run, None)
+            return []
+        told, since = self._awaiting.get(beat.run, (frozenset(), now))
+        if told.issuperset(beat.awaiting) and now - since < REMINDER_S:
+            return []
+        self._awaiting[beat.run] = (told.union(beat.awaiting), now)
+        sections = self._sections.titles(beat.run, beat.awaiting)
+        return [Pulse(beat.run, HUB, [f"waiting for a person: {sections}", self._sections.approved(beat.run)])]

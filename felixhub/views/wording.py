@@ -5,18 +5,30 @@ Owns: the sentences. Must not: know lines, colours or who is looking. What comes
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from felixhub.core.events import (
+    Feedback,
+    Passage,
+    RunBudgetSpent,
     RunStarted,
+    StageReopened,
     SynthesisStarted,
     ThoughtAbandoned,
     ThoughtFinalized,
     ThoughtStarted,
     Usage,
 )
+from felixhub.core.review import Issue, Verdict
+from felixhub.core.run import Run
+from felixhub.core.section import Section
 from felixhub.llm.endpoint import OFFLINE_LABEL, OFFLINE_MODEL
 
 OFFLINE = "offline"  # the endpoint that is always there
 RATE_S_MIN = 0.05  # a rate over less time than this says nothing
+ISSUES_SHOWN_MAX = 3
+PASSAGES_SHOWN_MAX = 4
+QUOTE_CHARACTERS_MAX = 160  # of what a person or a model said, in a line about it
 
 
 def span(seconds: float) -> str:
@@ -43,6 +55,16 @@ def names(found: list[str], *, at_most: int = 6) -> str:
     return shown if len(found) <= at_most else f"{shown} and {len(found) - at_most} more"
 
 
+def quote(text: str) -> str:
+    """The beginning of a text, on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= QUOTE_CHARACTERS_MAX else line[: QUOTE_CHARACTERS_MAX - 1].rstrip() + "…"
+
+
+def words_of(text: str) -> str:
+    return count(len(text.split()), "word")
+
+
 def model_of(endpoint: str, model: str | None) -> str:
     """The model that thinks, the endpoint where nobody has named one, or a user's own program."""
     if endpoint == OFFLINE or model == OFFLINE_MODEL:
@@ -57,19 +79,115 @@ def run_started(event: RunStarted) -> tuple[str, list[str]]:
     agents = event.workflow.agents()
     parts = [event.workflow.name, f"{count(len(agents), 'agent')}: {names(agents)}"]
     parts.append(model_of(event.settings.endpoint, event.settings.model))
+    if event.settings.include:
+        parts.append(f"with {names(list(event.settings.include))}")
+    if event.settings.review:
+        parts.append("with review")
+    if event.settings.budget_tokens:
+        parts.append(f"at most {count(event.settings.budget_tokens, 'token')}")
     if event.documents:
         parts.append(f"{count(len(event.documents), 'document')}: {names([one.name for one in event.documents])}")
     return f"run {event.run} started{by}{after}", parts
 
 
-def thought_started(event: ThoughtStarted) -> str:
+def thought_started(event: ThoughtStarted, *, steered_by: str = "") -> str:
+    """`steered_by` is who gave the command that the event names; its id where that is not known."""
     parts = [f"started   t={event.progress:.2f}", model_of(event.endpoint, event.model)]
     parts.append(f"attempt {event.attempt}")
+    if event.round > 1:
+        parts.append(f"round {event.round}")
     if event.stage != event.agent:
         parts.append(f"stage {event.stage}")
+    if event.revises:
+        parts.append(f"revises {event.revises}")
     if event.steered_by:
-        parts.append(f"steered by {event.steered_by}")
+        parts.append(f"steered by {steered_by or event.steered_by}")
     return "  ".join(parts)
+
+
+def passages(found: Sequence[Passage]) -> list[str]:
+    """How many passages of the documents a thought was given, and the first of them by file and place."""
+    places = [f"{one.document}, {one.place}" if one.place else one.document for one in found]
+    more = len(places) - PASSAGES_SHOWN_MAX
+    parts = [f"with {count(len(places), 'passage')}: {places[0]}", *places[1:PASSAGES_SHOWN_MAX]]
+    return [*parts, f"{more} more"] if more > 0 else parts
+
+
+def verdict(found: Verdict) -> list[str]:
+    """What a review says, with its first issues."""
+    if found.fault:
+        return [f"the review cannot be read: {quote(found.fault)}"]
+    head = "review: approved" if found.approved else "review: not approved"
+    if not found.issues:
+        return [head]
+    more = len(found.issues) - ISSUES_SHOWN_MAX
+    shown = [_issue(one) for one in found.issues[:ISSUES_SHOWN_MAX]]
+    return [f"{head}, {count(len(found.issues), 'issue')}", *shown, *([f"{more} more"] if more > 0 else [])]
+
+
+def _issue(issue: Issue) -> str:
+    return f"{quote(issue.what)} ({quote(issue.where)})" if issue.where else quote(issue.what)
+
+
+def feedback(found: Feedback) -> list[str]:
+    """What a person wants otherwise, each in a part of its own."""
+    said = {"wrong": found.wrong, "instead": found.instead, "constraints": found.constraints}
+    return [f"{name}: {quote(text)}" for name, text in said.items() if text.strip()]
+
+
+def stage_reopened(event: StageReopened, *, what: str) -> list[str]:
+    """Why a stage thinks again; `what` it writes."""
+    said = feedback(event.feedback) if event.feedback else []
+    match event.reason:
+        case "steered":
+            return [f"{what} is steered by {event.by}", *said]
+        case "regenerated":
+            how = "" if said else " from the original request"
+            return [f"{what} is regenerated by {event.by}{how}", *said]
+        case "changed":
+            return [f"{what} is done again: a text that it was made from has changed"]
+
+
+def budget_spent(event: RunBudgetSpent) -> str:
+    spent, budget = f"{event.tokens:,}", count(event.budget_tokens, "token")
+    return f"the budget is spent: {spent} of {budget}; nothing more is begun"
+
+
+def approved(number: int, of: int) -> str:
+    return f"{number} of {of} approved"
+
+
+def is_asked_for(run: Run, section: Section) -> bool:
+    """Whether the section is of this run's document: not an optional one that nobody has asked for."""
+    return bool(section.versions) or run.stages[section.name].outcome != "skipped"
+
+
+def progress(run: Run) -> str:
+    """How many of the document's sections are approved."""
+    counted = [section for section in run.sections.values() if is_asked_for(run, section)]
+    return approved(sum(section.is_approved for section in counted), len(counted))
+
+
+def section_status(run: Run, name: str) -> str:
+    """writing, waiting, skipped, cancelled, missing, truncated, stale, approved or ready.
+
+    Waiting: its turn has not come. Skipped: nobody has asked for it, so the document is whole without it.
+    """
+    section = run.sections[name]
+    if not is_asked_for(run, section):
+        return "skipped"
+    if any(stage.open_thought for stage in run.writers[name]):
+        return "writing"
+    if run.stages[name].cancelled_by is not None and not section.is_approved:
+        return "cancelled"
+    current = section.current
+    if current is None:
+        return "waiting" if run.ended is None and not run.stages[name].ended else "missing"
+    if not current.whole:
+        return "truncated"
+    if section.stale:
+        return "stale"
+    return "approved" if section.is_approved else "ready"
 
 
 def thought_finalized(event: ThoughtFinalized, *, words: int | None) -> list[str]:
@@ -117,7 +235,8 @@ def thought_abandoned(event: ThoughtAbandoned, *, words: int | None, by: str) ->
 
 def command(name: str, args: dict[str, object], *, by: str, run: str) -> str:
     """Who asked for what."""
-    target = args.get("agent") or args.get("thought") or f"run {run}"
+    section = f"section {args['section']}" if args.get("section") else None
+    target = args.get("agent") or args.get("thought") or section or f"run {run}"
     match name:
         case "cancel":
             return f"{by or 'someone'} cancelled {target}"

@@ -22,13 +22,20 @@ from felixhub.core.events import (
     AgentLost,
     CommandAccepted,
     Event,
+    RunBudgetSpent,
     RunCancelled,
     RunFailed,
     RunFinished,
     RunPaused,
     RunResumed,
     RunStarted,
+    SectionApproved,
+    SectionEdited,
+    SectionReady,
+    SectionReopened,
+    SectionStale,
     StageFinished,
+    StageReopened,
     StageStarted,
     SynthesisFinished,
     SynthesisStarted,
@@ -43,10 +50,12 @@ from felixhub.core.events import (
 from felixhub.core.limits import DEFAULT_LIMITS, Limits
 from felixhub.core.messages import (
     Abandon,
+    Approve,
     Assign,
     Beat,
     Bye,
     CancelRun,
+    Edit,
     Ended,
     Failed,
     Finalize,
@@ -55,15 +64,28 @@ from felixhub.core.messages import (
     Ok,
     Partial,
     Pause,
+    Regenerate,
+    Reopen,
     Resume,
     RunCommand,
     SnapshotText,
     Start,
+    Steer,
 )
 from felixhub.core.run import Run
 from felixhub.core.thought import Thought
 from felixhub.core.workflow import Card, RunSettings, Stage, Synthesis, Workflow
 
+COMMANDS: dict[str, Any] = {
+    "cancel": CancelRun,
+    "pause": Pause,
+    "resume": Resume,
+    "steer": Steer,
+    "regenerate": Regenerate,
+    "approve": Approve,
+    "reopen": Reopen,
+    "edit": Edit,
+}
 NOON = 1_750_000_000.4567  # not a whole millisecond, as no real clock's reading is
 
 
@@ -104,20 +126,72 @@ class _Told:
     said: dict[str, bytes] = field(default_factory=lambda: {"text": b"", "reasoning": b""})
     state: str = "open"
     cancelling: bool = False
+    superseded: bool = False
+
+
+@dataclass
+class _Written:
+    """A section: the source of each of its versions, and whether that is whole, and a person's."""
+
+    versions: list[tuple[str, bool, bool]] = field(default_factory=list)
+    approved: int | None = None
+    stale: bool = False
+    approves: bool = True  # what the last review of it came to
+
+    @property
+    def current(self) -> int:
+        whole = [number for number, (_, is_whole, _) in enumerate(self.versions, 1) if is_whole]
+        return whole[-1] if whole else len(self.versions)
+
+    @property
+    def is_approved(self) -> bool:
+        return bool(self.versions) and self.approved == self.current
 
 
 @dataclass
 class _Tale:
     started: RunStarted
     last: int
-    stages: dict[str, str] = field(default_factory=dict)  # "started" or its outcome
+    specs: dict[str, Stage] = field(default_factory=dict)
+    stages: dict[str, str] = field(default_factory=dict)  # "started" or its outcome, in the present round
+    rounds: dict[str, int] = field(default_factory=dict)
+    attempts: dict[str, int] = field(default_factory=dict)
+    feedback: dict[str, list[str]] = field(default_factory=dict)  # the commands that gave it
+    asked: dict[str, StageReopened] = field(default_factory=dict)  # until it is final
+    given_up: set[str] = field(default_factory=set)
     present: dict[str, str] = field(default_factory=dict)
     thoughts: dict[str, _Told] = field(default_factory=dict)
+    sections: dict[str, _Written] = field(default_factory=dict)
     paused: bool = False
     cancelled: bool = False
+    budget_spent: bool = False
     ended: Event | None = None
-    synthesized: bool = False
+    synthesized: set[int] = field(default_factory=set)  # the rounds of the synthesis that came to something
     commands: set[str] = field(default_factory=set)
+
+    def target(self, stage: str) -> str:
+        spec = self.specs[stage]
+        return spec.reviews or spec.revises or stage
+
+    def open_of(self, stage: str) -> list[_Told]:
+        return [told for told in self.thoughts.values() if told.state == "open" and told.started.stage == stage]
+
+    def has_ended(self, stage: str) -> bool:
+        return self.stages.get(stage, "started") != "started"
+
+    def is_text(self, source: str) -> bool:
+        """Whether there is such a final thought, or such a version by a person."""
+        if source in self.thoughts:
+            return self.thoughts[source].state == "final"
+        name, _, number = source.rpartition("@")
+        return self.sections[name].versions[int(number) - 1] == (source, True, True)
+
+    def author(self, source: str) -> str:
+        return self.thoughts[source].started.agent if source in self.thoughts else ""
+
+    def waits_for_person(self, section: str) -> bool:
+        written = self.sections[section]
+        return not written.is_approved and section not in self.given_up and self.stages.get(section) != "skipped"
 
 
 class Story:
@@ -135,7 +209,10 @@ class Story:
         tale = self.tales.get(event.run)
         if isinstance(event, RunStarted):
             assert tale is None and event.prev == 0
-            self.tales[event.run] = _Tale(event, event.seq)
+            specs = {stage.name: stage for stage in event.workflow.all_stages()}
+            assert not any(stage.for_each for stage in specs.values()), "a list that is not written out"
+            sections = {name: _Written() for name, spec in specs.items() if spec.section}
+            self.tales[event.run] = _Tale(event, event.seq, specs, sections=sections)
             return
         assert tale is not None, f"{event.kind} before run.started"
         assert event.prev == tale.last, f"{event.kind}: prev {event.prev}, the run's last is {tale.last}"
@@ -154,20 +231,32 @@ class Story:
             case RunResumed():
                 assert tale.paused
                 tale.paused = False
+            case RunBudgetSpent():
+                assert not tale.budget_spent and event.tokens >= event.budget_tokens
+                tale.budget_spent = True
             case CommandAccepted():
                 assert all(event.id not in other.commands for other in self.tales.values()), "a command done twice"
                 tale.commands.add(event.id)
-                whole_run = event.args.get("agent") is None and event.args.get("thought") is None
-                tale.cancelled |= event.name == "cancel" and whole_run
+                if event.name == "cancel":
+                    self._judge_cancel(tale, event)
             case StageStarted():
                 assert event.stage not in tale.stages
+                assert event.round == tale.rounds.get(event.stage, 1)
                 tale.stages[event.stage] = "started"
             case StageFinished():
-                assert tale.stages.get(event.stage) in (None, "started"), f"stage {event.stage} ended twice"
-                assert not [t for t in tale.thoughts.values() if t.state == "open" and t.started.stage == event.stage]
+                assert not tale.has_ended(event.stage), f"stage {event.stage} ended twice"
+                assert event.round == tale.rounds.get(event.stage, 1)
+                assert not tale.open_of(event.stage)
+                assert event.outcome != "final" or event.stage in tale.stages, "final, and never started"
                 tale.stages[event.stage] = event.outcome
+                if event.outcome == "abandoned" and tale.specs[event.stage].reviews in tale.sections:
+                    tale.sections[tale.target(event.stage)].approves = False
                 if event.stage == "synthesis" and event.outcome == "final":
-                    assert tale.synthesized, "a final synthesis that is recorded nowhere"
+                    assert event.round in tale.synthesized, "a final synthesis that is recorded nowhere"
+            case StageReopened():
+                self._judge_reopened(tale, event)
+            case SectionReady() | SectionEdited() | SectionApproved() | SectionReopened() | SectionStale():
+                self._judge_section(tale, event)
             case AgentJoined():
                 assert tale.present.get(event.agent) != event.worker.session
                 tale.present[event.agent] = event.worker.session
@@ -186,6 +275,7 @@ class Story:
                 told = self._open_one(tale, event.thought)
                 assert not told.cancelling
                 told.cancelling = True
+                told.superseded |= event.reason == "superseded"
             case ThoughtFinalized():
                 told = self._open_one(tale, event.thought)
                 assert event.length == len(told.said["text"])
@@ -193,42 +283,142 @@ class Story:
                 assert event.reasoning_length == len(told.said["reasoning"])
                 assert event.reasoning_sha256 == hashlib.sha256(told.said["reasoning"]).hexdigest()
                 assert 0.0 <= event.confidence <= 1.0
+                assert not told.superseded, "out of date, and final all the same"
                 told.state = "final"
+                stage = told.started.stage
+                assert (event.verdict is not None) == (tale.specs[stage].reviews is not None)
+                if event.verdict is None or not event.verdict.fault:
+                    tale.attempts[stage] = 0
+                    tale.asked.pop(stage, None)
+                if event.verdict is not None and tale.target(stage) in tale.sections:
+                    tale.sections[tale.target(stage)].approves = event.verdict.approved and not event.verdict.fault
             case ThoughtAbandoned():
                 told = self._open_one(tale, event.thought)
                 assert event.length == len(told.said["text"])
                 told.state = "abandoned"
             case SynthesisStarted():
-                assert event.inputs and all(tale.thoughts[name].state == "final" for name in event.inputs)
+                assert event.inputs == tale.thoughts[event.thought].started.context
                 assert tale.thoughts[event.thought].state == "open"
-                heard = {tale.thoughts[name].started.agent for name in event.inputs}
-                asked = {stage.agent for stage in tale.started.workflow.stages}
-                assert {one.agent for one in event.missing} == asked - heard
+                for name, written in tale.sections.items():
+                    sources = [source for source, _, _ in written.versions]
+                    if name != "synthesis" and sources:
+                        assert set(sources) & set(event.inputs) == {sources[written.current - 1]}, "not the latest text"
+                self._judge_missing(tale, event)
             case SynthesisFinished():
-                assert not tale.synthesized
+                assert tale.rounds.get("synthesis", 1) not in tale.synthesized
                 assert tale.thoughts[event.thought].state == "final"
-                tale.synthesized = True
+                tale.synthesized.add(tale.rounds.get("synthesis", 1))
             case RunFinished() | RunFailed() | RunCancelled():
                 assert not [t for t in tale.thoughts.values() if t.state == "open"]
                 assert not set(tale.stages.values()) & {"started"}
-                assert set(tale.stages) == {stage.name for stage in tale.started.workflow.all_stages()}
+                assert set(tale.stages) == set(tale.specs)
                 assert tale.cancelled or not isinstance(event, RunCancelled)
+                if isinstance(event, RunFinished) and tale.started.settings.review and not tale.budget_spent:
+                    assert not [name for name in tale.sections if tale.waits_for_person(name)], "it awaits a person"
                 tale.ended = event
 
+    def _judge_cancel(self, tale: _Tale, event: CommandAccepted) -> None:
+        thought, agent, section = (event.args.get(name) for name in ("thought", "agent", "section"))
+        tale.cancelled |= thought is None and agent is None and section is None
+        for name, spec in tale.specs.items():
+            is_its_thought = thought is not None and tale.thoughts[thought].started.stage == name
+            is_its_agent = agent == spec.agent and tale.stages.get(name) != "final"
+            if is_its_thought or is_its_agent or (section is not None and section == tale.target(name)):
+                tale.given_up.add(name)
+
+    def _judge_missing(self, tale: _Tale, event: SynthesisStarted) -> None:
+        missing = {one.agent for one in event.missing}
+        assert not missing & {tale.author(source) for source in event.inputs}
+        heard = {told.started.agent for told in tale.thoughts.values() if told.state == "final"}
+        for name, spec in tale.specs.items():
+            plain = spec.reviews is None and spec.revises is None and not spec.optional and name != "synthesis"
+            if plain and tale.has_ended(name) and spec.agent not in heard:
+                assert spec.agent in missing or tale.sections.get(name, _Written()).versions
+
+    def _judge_reopened(self, tale: _Tale, event: StageReopened) -> None:
+        stage = event.stage
+        assert not tale.cancelled and not tale.budget_spent
+        assert event.command in tale.commands
+        assert event.round == tale.rounds.get(stage, 1) + tale.has_ended(stage)
+        assert event.checkpoint in tale.specs[stage].checkpoints
+        assert (event.reason == "steered") <= (event.feedback is not None)
+        assert event.revises is None or event.revises in tale.thoughts or tale.is_text(event.revises)
+        if tale.has_ended(stage):
+            del tale.stages[stage]
+        tale.rounds[stage] = event.round
+        tale.attempts[stage] = 0
+        tale.given_up.discard(stage)
+        tale.asked[stage] = event
+        given = tale.feedback.setdefault(stage, [])
+        if event.fresh:
+            given.clear()
+        if event.feedback is not None:
+            given.append(event.command)
+        for told in tale.open_of(stage):
+            told.superseded = True
+
+    def _judge_section(self, tale: _Tale, event: Event) -> None:
+        match event:
+            case SectionReady():
+                written = tale.sections[event.section]
+                assert event.version == len(written.versions) + 1
+                told = tale.thoughts[event.thought]
+                assert told.state == "final" and tale.target(told.started.stage) == event.section
+                assert tale.specs[told.started.stage].reviews is None and event.by == told.started.agent
+                assert event.thought not in [source for source, _, _ in written.versions]
+                written.versions.append((event.thought, event.whole, False))
+                written.stale = False
+            case SectionEdited():
+                written = tale.sections[event.section]
+                assert event.version == len(written.versions) + 1
+                assert all(tale.has_ended(name) for name in tale.specs if tale.target(name) == event.section)
+                written.versions.append((f"{event.section}@{event.version}", True, True))
+                written.stale = False
+            case SectionApproved():
+                written = tale.sections[event.section]
+                assert event.version == written.current and written.versions[event.version - 1][1], "not whole"
+                assert not written.is_approved or written.stale, "approved twice"
+                assert (event.by == "auto") == (not tale.started.settings.review)
+                assert all(tale.has_ended(name) for name in tale.specs if tale.target(name) == event.section)
+                assert event.by != "auto" or written.approves or written.versions[-1][2], "a review rejects it"
+                written.approved, written.stale = event.version, False
+            case SectionReopened():
+                written = tale.sections[event.section]
+                assert written.is_approved and written.approved == event.version
+                written.approved = None
+            case SectionStale():
+                written = tale.sections[event.section]
+                assert event.version == written.current
+                written.stale = True
+
     def _judge_started(self, tale: _Tale, event: ThoughtStarted) -> None:
-        assert not tale.paused and not tale.cancelled
+        stage, spec = event.stage, tale.specs[event.stage]
+        assert not tale.paused and not tale.cancelled and not tale.budget_spent
         assert event.thought not in tale.thoughts
-        assert tale.stages.get(event.stage) == "started", "a thought of a stage that has not started or has ended"
-        spec = next(stage for stage in tale.started.workflow.all_stages() if stage.name == event.stage)
-        for name in spec.after:
-            assert tale.stages.get(name) in ("final", "abandoned", "skipped"), f"{spec.name} before {name} has ended"
+        assert tale.stages.get(stage) == "started", "a thought of a stage that has not started or has ended"
+        assert event.round == tale.rounds.get(stage, 1)
+        assert not spec.optional or stage in tale.started.settings.include, "nobody asked for it"
+        each = stage == "synthesis" and tale.started.workflow.synthesis
+        if each and each.when == "each":
+            assert event.context
+        else:
+            for name in spec.after:
+                assert tale.has_ended(name), f"{spec.name} before {name} has ended"
+        for target in {tale.target(name) for name in spec.after} - {tale.target(stage)}:
+            if tale.started.settings.review and tale.specs[target].gate:
+                assert not tale.waits_for_person(target), f"{stage} is past the gate of {target}"
         assert tale.present.get(event.agent) == event.session, "assigned to somebody who is not there"
-        attempt = 1
-        for told in tale.thoughts.values():
-            if told.started.stage == event.stage:
-                attempt = 1 if told.state == "final" else attempt + 1
-        assert event.attempt == attempt
-        assert all(tale.thoughts[name].state == "final" for name in event.context)
+        tale.attempts[stage] = tale.attempts.get(stage, 0) + 1
+        assert event.attempt == tale.attempts[stage]
+        assert all(tale.is_text(source) for source in event.context)
+        assert event.steered_by == next(reversed(tale.feedback.get(stage, [])), None)
+        asked = tale.asked.get(stage)
+        if asked is not None and asked.revises is not None:
+            assert event.revises == asked.revises and event.checkpoint == asked.checkpoint
+        elif spec.revises:
+            assert event.revises is not None and tale.is_text(event.revises)
+        else:
+            assert event.revises is None
         assert all(told.started.agent != event.agent for told in self.open()), f"{event.agent} thinks two thoughts"
         if event.endpoint:
             busy = sum(told.started.endpoint == event.endpoint for told in self.open())
@@ -384,8 +574,7 @@ class Team:
 
     def command(self, name: str, run: str = "r1", **fields: Any) -> Ok | Failed:
         self._commands += 1
-        kind: Any = {"cancel": CancelRun, "pause": Pause, "resume": Resume}[name]
-        return self.send(kind(**{"id": f"c{self._commands}", "run": run, "by": "anna", **fields}))
+        return self.send(COMMANDS[name](**{"id": f"c{self._commands}", "run": run, "by": "anna", **fields}))
 
     def pause_unfinished(self) -> None:
         with self.turn():

@@ -20,7 +20,7 @@ import pytest
 import zmq
 from pydantic import BaseModel
 
-from felixhub.core import events, messages, workflow
+from felixhub.core import events, messages, review, workflow
 from felixhub.core.events import UnknownEvent, parse_event
 from felixhub.core.limits import DEFAULT_LIMITS
 from felixhub.core.messages import (
@@ -117,6 +117,7 @@ def _values() -> list[type[BaseModel]]:
     """What the messages and events are made of."""
     inner = [one for one in vars(workflow).values() if isinstance(one, type) and issubclass(one, workflow.Value)]
     inner += [events.Usage, events.DocumentInfo, events.WorkerInfo, events.Missing]
+    inner += [events.Passage, events.StagePassages, events.Feedback, review.Verdict, review.Issue]
     inner += [messages.Held, messages.Ended, messages.Acked, messages.GivenThought, messages.GivenDocument]
     inner += [messages.Document, messages.Wanted, messages.BusyAgent]
     return [one for one in inner if one is not workflow.Value]
@@ -134,9 +135,10 @@ def _heading(model: type[BaseModel]) -> str:
 def test_no_model_is_left_out_of_this_test() -> None:
     defined = {
         one
-        for module in (events, messages, workflow)
-        for one in vars(module).values()
+        for module in (events, messages, review, workflow)
+        for name, one in vars(module).items()
         if isinstance(one, type) and issubclass(one, BaseModel) and one.__module__ == module.__name__
+        if not name.startswith("_")
     }
     bases = {events.Event, UnknownEvent, messages.Message, messages.Request, workflow.Value}
     assert defined - bases == set(MODELS)

@@ -78,15 +78,20 @@ def _once_faults(events: list[dict[str, Any]], truth: Path, end: str | None) -> 
         ("stage.finished", "stage"),
         ("command.accepted", "id"),
     ):
-        names = [event[key] for event in events if event["kind"] == kind]
-        faults.extend(f"{names.count(name)} × {kind} {name}" for name in set(names) if names.count(name) > 1)
+        # A stage begins and ends once in each of its rounds.
+        names = [(event[key], event.get("round", 1)) for event in events if event["kind"] == kind]
+        faults.extend(f"{names.count(name)} × {kind} {name[0]}" for name in set(names) if names.count(name) > 1)
     started = [event["thought"] for event in events if event["kind"] == "thought.started"]
     ended = [event["thought"] for event in events if event["kind"] in ("thought.finalized", "thought.abandoned")]
     if sorted(ended) != sorted(set(ended)) or (ends and sorted(started) != sorted(ended)):
         faults.append(f"{len(started)} thoughts were started, {len(ended)} ended")
-    finals = [event["stage"] for event in events if event["kind"] == "thought.started" and _is_final(events, event)]
+    finals = [
+        (event["stage"], event["round"])
+        for event in events
+        if event["kind"] == "thought.started" and _is_final(events, event)
+    ]
     faults.extend(
-        f"{finals.count(stage)} final thoughts of stage {stage}" for stage in set(finals) if finals.count(stage) > 1
+        f"{finals.count(stage)} final thoughts of stage {stage[0]}" for stage in set(finals) if finals.count(stage) > 1
     )
     synthesis = [event["thought"] for event in events if event["kind"] == "synthesis.finished"]
     if end == "run.finished" and synthesis and kinds[-1] == end:

@@ -12,14 +12,16 @@ from typing import Any
 
 import pytest
 
+from felixhub.core.expansion import expand
 from felixhub.core.helix import TEMPERATURES
 from felixhub.core.limits import DEFAULT_LIMITS
+from felixhub.core.workflow import Card, Workflow
 from felixhub.llm.endpoint import KNOWN_ENDPOINTS, Endpoint
 from felixhub.settings.cards import load_cards
 from felixhub.settings.fields import HubFile
 from felixhub.settings.folders import checkout, packaged
 from felixhub.settings.settings import load_settings
-from felixhub.settings.workflows import check_workflow, list_workflows
+from felixhub.settings.workflows import check_workflow, list_workflows, load_workflow
 
 ROOT = Path(__file__).parents[2]
 _SHOWN = re.compile(r"^# (\[[\w.-]+\]|\w+ = )")
@@ -36,10 +38,21 @@ def test_the_helix_roles_have_a_card_each() -> None:
     assert {"research", "analysis", "critic", "synthesizer"} <= set(cards)
     for name, role in (("research", "research"), ("analysis", "analysis"), ("critic", "critic")):
         assert cards[name].role == role
+        assert cards[name].temperature == TEMPERATURES[cards[name].role]
     assert cards["synthesizer"].role == "synthesis"
+    assert cards["synthesizer"].temperature == TEMPERATURES["synthesis"]
+
+
+def test_every_card_that_ships_says_what_it_is_for() -> None:
+    cards = load_cards([packaged("agents")], KNOWN_ENDPOINTS)
     for card in cards.values():
         assert card.about and 200 < len(card.prompt) < 3_000
-        assert card.temperature == TEMPERATURES[card.role]
+        assert card.temperature and card.temperature[0] >= card.temperature[1]
+    assert cards["arbiter"].temperature == (0.2, 0.2)
+    assert "only the JSON object" in cards["reviewer"].prompt
+    workflows = list_workflows([packaged("config") / "workflows"])
+    used = {name for path in workflows.values() for name in load_workflow(path, []).agents()}
+    assert used == set(cards)
 
 
 def test_the_helix_is_as_designed() -> None:
@@ -55,10 +68,79 @@ def test_the_helix_is_as_designed() -> None:
     assert workflow.synthesis and workflow.synthesis.agent == "synthesizer"
 
 
+def expanded(name: str) -> tuple[Workflow, dict[str, Card]]:
+    cards = load_cards([packaged("agents")])
+    workflow = check_workflow(name, [packaged("config") / "workflows"], cards)
+    plain, needed, _ = expand(workflow, cards.values())
+    return plain, {card.name: card for card in needed}
+
+
+def test_sections_are_written_and_reviewed_each_by_itself() -> None:
+    plain, cards = expanded("sections")
+    written = [stage for stage in plain.stages if stage.section]
+    assert [stage.section for stage in written] == [
+        "Summary",
+        "Background",
+        "Participants",
+        "Procedures",
+        "Alternatives",
+        "Risks",
+        "Benefits",
+    ]
+    assert all(stage.after == () and stage.gate for stage in written)
+    assert [stage.agent for stage in written] == [f"writer-{number}" for number in range(1, 8)]
+    assert len({stage.instruction for stage in written}) == 7
+    risks = {stage.name: stage for stage in plain.stages if "risks" in (stage.name, stage.reviews, stage.revises)}
+    assert [(name, stage.after[-1:]) for name, stage in risks.items()] == [
+        ("risks", ()),
+        ("review-risks", ("risks",)),
+        ("refine-risks", ("review-risks",)),
+        ("review-risks-2", ("refine-risks",)),
+    ]
+    assert all(set(stage.after) <= set(risks) for stage in risks.values())  # No section waits for another.
+    assert {stage.agent for stage in risks.values()} == {"writer-6", "reviewer-6"} <= set(cards)
+    assert plain.synthesis is None
+
+
+def test_phases_are_detailed_from_one_brief() -> None:
+    plain, _ = expanded("phases")
+    assert [(stage.section, stage.after) for stage in plain.stages] == [
+        ("Brief", ()),
+        *((title, ("brief",)) for title in ("Plan", "Design", "Implementation", "Test", "Review")),
+    ]
+
+
+def test_the_pipeline_reviews_at_most_three_refinements() -> None:
+    plain, _ = expanded("pipeline")
+    stages = {stage.name: stage for stage in plain.stages}
+    assert [stage.section for stage in plain.stages if stage.section] == [
+        "Architecture",
+        "Implementation",
+        "Tests",
+        "Documentation",
+    ]
+    assert [name for name in stages if stages[name].revises] == ["refine", "refine-2", "refine-3"]
+    assert [name for name in stages if stages[name].reviews] == ["review", "review-2", "review-3", "review-4"]
+    assert [name for name in stages if stages[name].optional] == ["tests"]
+    assert {"review-4", "refine-3", "tests"} <= set(stages["documentation"].after)
+
+
+def test_the_drones_of_a_swarm_differ_only_in_temperature() -> None:
+    plain, cards = expanded("swarm")
+    assert [cards[stage.agent].temperature for stage in plain.stages] == [(0.5, 0.5), (0.7, 0.7), (0.9, 0.9)]
+    assert {(stage.instruction, stage.context, stage.after) for stage in plain.stages} == {
+        (plain.stages[0].instruction, "none", ())
+    }
+    assert len({(cards[stage.agent].prompt, cards[stage.agent].role) for stage in plain.stages}) == 1
+    assert plain.synthesis and cards[plain.synthesis.agent].temperature == (0.2, 0.2)
+
+
 def test_every_workflow_that_ships_is_sound() -> None:
     cards = load_cards([packaged("agents")])
-    for path in list_workflows([packaged("config") / "workflows"]).values():
-        check_workflow(path, [], cards)
+    workflows = list_workflows([packaged("config") / "workflows"])
+    assert list(workflows) == ["helix", "phases", "pipeline", "sections", "swarm"]
+    for path in workflows.values():
+        assert check_workflow(path, [], cards).about
 
 
 def test_the_shipped_files_change_nothing(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from felixhub.core.workflow import Card
 from felixhub.settings.workflows import check_workflow, find_workflow, list_workflows, load_workflow
 
 CARDS = {name: Card(name=name, prompt="x") for name in ("research", "critic", "agent-after", "synthesizer")}
+NUMBERED = {name: Card(name=name, prompt="x") for name in ("agent", "agent-1")}
 STAGE = "[[stages]]\nname = 'a'\nagent = 'research'\n"
 
 
@@ -18,7 +19,7 @@ def mistakes_of(tmp_path: Path, text: str) -> list[str]:
     path = tmp_path / "mine.toml"
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
-        check_workflow(path, [], CARDS)
+        check_workflow(path, [], {**CARDS, **NUMBERED} if "agent-1" in text else CARDS)
     return [line.removeprefix(f"{path}:") for line in str(caught.value).split("\n")]
 
 
@@ -115,8 +116,128 @@ def test_each_mistake_has_its_line(tmp_path: Path, text: str, expected: list[str
     assert mistakes_of(tmp_path, text) == expected
 
 
+SECOND = "[[stages]]\nname = 'b'\nagent = 'critic'\n"
+REVIEW = SECOND + "after = ['a']\nreviews = 'a'\n"
+THIRD = "[[stages]]\nname = 'c'\nagent = 'critic'\n"
+LIST = "[[lists.things]]\nname = 'one'\n"
+EACH = STAGE + "for_each = 'things'\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        # Reviews, revisions, gates.
+        (
+            STAGE + SECOND + "after = ['a']\nreviews = 'aa'",
+            ["8: stage 'b' reviews 'aa', which does not exist; did you mean 'a'?"],
+        ),
+        (STAGE + SECOND + "reviews = 'a'", ["7: stage 'b' reviews 'a', so it must come after it"]),
+        (
+            STAGE + THIRD + SECOND + "after = ['c']\nreviews = 'a'",
+            ["10: stage 'b' reviews 'a', so it must come after it"],
+        ),
+        (
+            STAGE + SECOND + "after = ['a']\nreviews = 'b'",
+            ["8: stage 'b' reviews 'b', which writes no text of its own"],
+        ),
+        (
+            STAGE + REVIEW + THIRD + "after = ['b']\nrevises = 'b'",
+            ["13: stage 'c' revises 'b', which writes no text of its own"],
+        ),
+        (
+            STAGE + REVIEW + THIRD + "after = ['b']\nrevises = 'A2'\nrounds_max = 'x'",
+            [
+                "13: 'revises' is not a name, not 'A2': use lower-case letters, digits, - and _, at most 64, beginning"
+                " with a letter or a digit",
+                "14: 'rounds_max' must be a whole number, not 'x': leave out the quotes",
+            ],
+        ),
+        (
+            STAGE + REVIEW + THIRD + "after = ['b']\nrevises = 'aa'",
+            ["13: stage 'c' revises 'aa', which does not exist; did you mean 'a'?"],
+        ),
+        (
+            STAGE + REVIEW + THIRD + "after = ['a']\nrevises = 'a'",
+            ["12: stage 'c' revises 'a', so it must come after a stage that reviews 'a'"],
+        ),
+        (
+            STAGE + SECOND + "after = ['a']\nreviews = 'a'\nrevises = 'a'",
+            [
+                "7: stage 'b' revises 'a', so it must come after a stage that reviews 'a'",
+                "9: stage 'b' reviews and revises: make two stages of it",
+            ],
+        ),
+        (
+            STAGE + REVIEW + "section = 'X'",
+            ["9: stage 'b' writes no section of its own: the section belongs to what it works on"],
+        ),
+        (
+            STAGE + REVIEW + "checkpoints = [0.0, 0.5]",
+            ["9: the checkpoints of stage 'b' must be one: it reviews or revises once a round"],
+        ),
+        (STAGE + "gate = true", ["4: the gate of stage 'a' needs a section to approve: give it a section"]),
+        (STAGE + "gate = 'yes'", ["4: 'gate' must be true or false, not 'yes': leave out the quotes"]),
+        (STAGE + "rounds_max = 2", ["4: rounds_max of stage 'a' is for a stage that reviews"]),
+        (STAGE + REVIEW + "rounds_max = 21", ["9: 'rounds_max' must be at most 20, not 21"]),
+        (
+            STAGE + "on_change = 'redoo'",
+            ["4: 'on_change' must be 'redo' or 'stale', not 'redoo': did you mean 'redo'?"],
+        ),
+        (STAGE + "review = 'b'", ["4: there is no key 'review' here: did you mean 'reviews'?"]),
+        # Lists.
+        (
+            STAGE + "for_each = 'thing'\n" + LIST,
+            ["4: for_each of stage 'a' is 'thing', and there is no such list; did you mean 'things'?"],
+        ),
+        (
+            EACH + REVIEW + LIST,
+            ["9: stage 'b' reviews 'a', so both must be for_each of the same list, or of none"],
+        ),
+        (
+            EACH + SECOND + "for_each = 'others'\nafter = ['a']\nreviews = 'a'\n" + LIST,
+            ["8: stage 'b' reviews 'a', so both must be for_each of the same list, or of none"],
+        ),
+        (EACH + LIST + LIST, ["8: the list 'things' has two entries called 'one'"]),
+        ("lists = { things = [] }\n" + EACH, ["1: the list 'things' is empty: add [[lists.things]] tables"]),
+        (EACH + LIST + "titel = 'x'", ["7: there is no key 'titel' here: did you mean 'title'?"]),
+        (EACH + LIST + "temperature = 3", ["7: 'temperature' must be at most 2, not 3"]),
+        (EACH + "[lists]\nthings = 3", ["6: 'things' must be a list, in square brackets, not 3"]),
+        (EACH + "[[lists]]\nname = 'things'", ["5: 'lists' must be a table, not a list"]),
+        (
+            EACH + "section = '{title}'\n" + LIST + "[[stages]]\nname = 'one'\nagent = 'critic'",
+            ["9: a stage called 'one' is there already: rename 'one', or the list's entry"],
+        ),
+        (
+            EACH + LIST.replace("one", "o" * 64),
+            [f"2: 'a-{'o' * 64}' is too long for a name: shorten 'a', or the list's entry"],
+        ),
+        (
+            EACH.replace("research", "agent") + LIST + "[[stages]]\nname = 'b'\nagent = 'agent-1'",
+            ["3: the agent 'agent-1' is there already: 'agent' is numbered for each entry of a list"],
+        ),
+        # The rest.
+        (
+            STAGE + SECOND + "after = [\n  'a',\n  'aa',\n]",
+            ["9: stage 'b' comes after 'aa', which does not exist; did you mean 'a'?"],
+        ),
+        (STAGE + SECOND + "after = ['a']\nquorum = 2", ["8: stage 'b' wants 2 of 1 stages: lower its quorum"]),
+        (STAGE + "quorum = 0", ["4: 'quorum' must be at least 1, not 0"]),
+        (
+            STAGE + "[synthesis]\nagent = 'critic'\nwhen = 'eech'",
+            ["6: 'when' must be 'all' or 'each', not 'eech': did you mean 'each'?"],
+        ),
+        (
+            STAGE + "[synthesis]\nagent = 'critic'\nconverge = { progres = 0.5 }",
+            ["6: there is no key 'progres' here: did you mean 'progress'?"],
+        ),
+    ],
+)
+def test_what_reviews_lists_and_gates_get_wrong_has_its_line(tmp_path: Path, text: str, expected: list[str]) -> None:
+    assert mistakes_of(tmp_path, text) == expected
+
+
 def test_all_faults_are_told_in_the_order_of_the_lines(tmp_path: Path) -> None:
-    text = STAGE.replace("research", "nobody") + "after = ['zzz']\nquorum = 3\n" + STAGE
+    text = STAGE.replace("research", "nobody") + "after = ['zzz']\ngate = true\n" + STAGE
     told = mistakes_of(tmp_path, text)
     assert [line.split(":")[0] for line in told] == ["3", "4", "5", "7"]
 

@@ -35,19 +35,27 @@ def utc(at: float) -> str:
 class Script:
     """Builds one run's events in order; `at` is seconds after its start."""
 
-    def __init__(self, agents: Sequence[str] = ("research", "critic"), *, run: str = "r1", task: str = "Why?") -> None:
+    def __init__(
+        self,
+        agents: Sequence[str] = ("research", "critic"),
+        *,
+        run: str = "r1",
+        task: str = "Why?",
+        workflow: Workflow | None = None,
+        **settings: Any,
+    ) -> None:
         self.run = run
         self.events: list[Event] = []
         self._texts: dict[tuple[str, str], str] = {}
         self._agents: dict[str, str] = {}
-        workflow = Workflow(
+        workflow = workflow or Workflow(
             name="council",
             stages=tuple(Stage(name=agent, agent=agent) for agent in agents),
             synthesis=Synthesis(agent="synthesis"),
         )
-        cards = tuple(Card(name=name) for name in (*agents, "synthesis"))
-        settings = RunSettings(model="qwen3-8b", endpoint="lmstudio")
-        self.add(RunStarted, 0.0, task=task, workflow=workflow, agents=cards, settings=settings, by="ann")
+        cards = tuple(Card(name=name) for name in workflow.agents())
+        chosen = RunSettings(model="qwen3-8b", endpoint="lmstudio", **settings)
+        self.add(RunStarted, 0.0, task=task, workflow=workflow, agents=cards, settings=chosen, by="ann")
 
     def add(self, shape: type[Event], at: float, **fields: Any) -> Event:
         seq = len(self.events) + 1
@@ -125,11 +133,25 @@ class Script:
     def thought(self, agent: str) -> str:
         return self._agents[agent]
 
-    def beat(self, *agents: BusyAgent, status: str = "running") -> RunBeat:
-        return RunBeat(run=self.run, seq=len(self.events), status=status, agents=agents)
+    def beat(self, *agents: BusyAgent, status: str = "running", awaiting: Sequence[str] = ()) -> RunBeat:
+        seq = len(self.events)
+        return RunBeat(run=self.run, seq=seq, status=status, agents=agents, awaiting=tuple(awaiting))
 
     def busy(self, agent: str, silence_s: float, state: Any = "thinking") -> BusyAgent:
         return BusyAgent(agent=agent, state=state, silence_s=silence_s, thought=self._agents.get(agent))
+
+
+def consent(**settings: Any) -> Script:
+    """A run of two sections, each reviewed, that has just started."""
+    stages = []
+    for number, (name, title) in enumerate((("risks", "Risks"), ("gains", "Gains")), start=1):
+        writer = f"writer-{number}"
+        stages += [
+            Stage(name=name, agent=writer, section=title, gate=True),
+            Stage(name=f"review-{name}", agent=f"reviewer-{number}", after=(name,), reviews=name),
+            Stage(name=f"refine-{name}", agent=writer, after=(f"review-{name}",), revises=name),
+        ]
+    return Script(workflow=Workflow(name="consent", stages=tuple(stages)), **settings)
 
 
 def council() -> Script:

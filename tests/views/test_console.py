@@ -186,7 +186,7 @@ def test_a_bad_pattern_is_told_before_anything_is_watched() -> None:
 
 def test_json_is_the_wire_byte_for_byte() -> None:
     wire = [
-        b'{"kind":"section.ready",  "seq":1,"prev":0,"run":"r1","at":1.50,"x":"\\u00e9 \xe6\xbc\xa2 \\u001b[2J"}',
+        b'{"kind":"section.unheard",  "seq":1,"prev":0,"run":"r1","at":1.50,"x":"\\u00e9 \xe6\xbc\xa2 \\u001b[2J"}',
         *(event.encode() for event in council().events),
     ]
     pipe = Pipe("latin-1")

@@ -1,0 +1,183 @@
+"""`felixhub workflows`: which workflows there are, whether one is sound, and what it looks like.
+
+Owns: how they are listed, checked and shown. Must not: decide what is sound, draw a stage, or talk to a hub.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from felixhub.core.workflow import Card, Workflow
+    from felixhub.settings.settings import Settings
+
+EXIT_UNSOUND = 2
+WIDTH_MAX = 100
+WIDTH_ELSEWHERE = 80  # when nobody's terminal says how wide it is
+
+app = typer.Typer(
+    help="The workflows: list them, check one, draw one.",
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
+
+
+@app.command("list")
+def list_all(json: Json = False) -> None:
+    """List the workflows that `--workflow` knows by name.
+
+    \b
+    felixhub workflows list
+    felixhub workflows list --json
+    """
+    from felixhub.core.errors import ConfigError
+    from felixhub.settings.workflows import list_workflows, load_workflow
+
+    rows: list[dict[str, Any]] = []
+    for name, path in list_workflows(_settings().workflows_dirs).items():
+        try:
+            workflow = load_workflow(path, [])
+            rows.append({"name": name, "about": workflow.about, "file": str(path), "agents": workflow.agents()})
+        except ConfigError as error:
+            fault = str(error).partition("\n")[0]
+            rows.append({"name": name, "about": "", "file": str(path), "agents": [], "fault": fault})
+    if json:
+        _print_json(rows)
+    else:
+        _print_rows(rows)
+
+
+@app.command()
+def check(
+    workflows: Annotated[
+        list[str] | None, typer.Argument(help="Names or TOML files; all known ones by default.", metavar="[NAME|FILE]")
+    ] = None,
+) -> None:
+    """Say every mistake in a workflow, with its file and line.
+
+    \b
+    felixhub workflows check
+    felixhub workflows check pipeline mine.toml
+
+    Exit codes: 0 all are sound, 2 one is not, or does not exist.
+    """
+    from felixhub.core.errors import ConfigError
+    from felixhub.settings.workflows import check_workflow, list_workflows
+
+    settings = _settings()
+    cards = _cards(settings)
+    sound = True
+    for name in workflows or [str(path) for path in list_workflows(settings.workflows_dirs).values()]:
+        try:
+            workflow = check_workflow(name, settings.workflows_dirs, cards)
+            _say(f"{_shown(settings, name)}: sound, {_size(workflow, cards)}")
+        except ConfigError as error:
+            sound = False
+            for line in str(error).split("\n"):
+                _say(line)
+    if not sound:
+        raise typer.Exit(EXIT_UNSOUND)
+
+
+@app.command()
+def show(
+    workflow: Annotated[str, typer.Argument(help="A workflow's name, or a TOML file.", metavar="NAME|FILE")],
+    json: Annotated[
+        bool, typer.Option("--json", help="As JSON, as it is and with lists and loops written out.")
+    ] = False,
+    ascii_only: Annotated[bool, typer.Option("--ascii", help="Plain ASCII.")] = False,
+) -> None:
+    """Draw the stages of a workflow.
+
+    \b
+    felixhub workflows show pipeline
+    felixhub workflows show mine.toml --json
+    """
+    from felixhub.core.expansion import expand
+    from felixhub.settings.workflows import check_workflow, find_workflow
+    from felixhub.views.workflow_drawing import draw
+
+    settings = _settings()
+    cards = _cards(settings)
+    found = check_workflow(workflow, settings.workflows_dirs, cards)
+    if json:
+        plain, agents, _ = expand(found, cards.values())
+        _print_json(
+            {
+                "name": found.name,
+                "about": found.about,
+                "file": str(find_workflow(workflow, settings.workflows_dirs)),
+                "workflow": found.model_dump(mode="json"),
+                "written_out": plain.model_dump(mode="json"),
+                "agents": [agent.model_dump(mode="json") for agent in agents],
+            }
+        )
+        return
+    width = min(WIDTH_MAX, shutil.get_terminal_size((WIDTH_ELSEWHERE, 24)).columns)
+    encoding = sys.stdout.encoding or "ascii"
+    drawing = draw(found, cards.values(), width=width, ascii_only=ascii_only or not encoding.lower().startswith("utf"))
+    sys.stdout.write(drawing)
+
+
+def _settings() -> Settings:
+    import os
+
+    from felixhub.settings.settings import load_settings
+
+    return load_settings({}, dict(os.environ), Path.cwd())
+
+
+def _cards(settings: Settings) -> Mapping[str, Card]:
+    from felixhub.settings.cards import load_cards
+
+    return load_cards(settings.agents_dirs, settings.endpoints)
+
+
+def _shown(settings: Settings, name: str) -> str:
+    from felixhub.settings.workflows import find_workflow
+
+    path = find_workflow(name, settings.workflows_dirs)
+    return str(path)
+
+
+def _size(workflow: Workflow, cards: Mapping[str, Card]) -> str:
+    from felixhub.core.expansion import expand
+
+    plain, agents, _ = expand(workflow, cards.values())
+    stages = len(plain.all_stages())
+    return f"{stages} stage{'' if stages == 1 else 's'}, {len(agents)} agent{'' if len(agents) == 1 else 's'}"
+
+
+def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+    from felixhub.views.safe_text import safe_line
+
+    columns = max((len(row["name"]) for row in rows), default=0)
+    for row in rows:
+        about = safe_line(f"not sound: {row['fault']}" if "fault" in row else row["about"])
+        _say(f"{row['name']:<{columns}}  {about}".rstrip())
+        _say(f"{'':<{columns}}  {row['file']}")
+
+
+def _print_json(value: Any) -> None:
+    from json import dumps
+
+    from felixhub.views.safe_text import safe_json
+
+    for line in dumps(value, ensure_ascii=False, indent=2).split("\n"):
+        sys.stdout.write(safe_json(line) + "\n")
+
+
+def _say(line: str) -> None:
+    from felixhub.views.safe_text import safe_line
+
+    typer.echo(safe_line(line) if "\n" in line or not line.isprintable() else line)
