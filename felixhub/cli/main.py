@@ -64,7 +64,9 @@ Data = Annotated[Path | None, typer.Option("--data", help="The hub's data direct
 Workflow = Annotated[str, typer.Option("--workflow", help="A workflow's name, or a TOML file.", metavar="NAME")]
 Files = Annotated[
     list[Path] | None,
-    typer.Option("--file", help="A text or Markdown document to think about; may be repeated.", metavar="FILE"),
+    typer.Option(
+        "--file", help="A document to think about: text, Markdown, HTML or PDF; may be repeated.", metavar="FILE"
+    ),
 ]
 Llm = Annotated[
     str | None,
@@ -487,21 +489,32 @@ def resume(run: Run, hub: Hub = None) -> None:
 @app.command()
 def export(
     run: Run,
-    format: Annotated[str, typer.Option("--format", help="md or jsonl.", metavar="FORMAT")] = "md",
+    format: Annotated[str, typer.Option("--format", help="md, html, pdf or jsonl.", metavar="FORMAT")] = "md",
+    appendix: Annotated[
+        bool, typer.Option("--appendix", help="Also agents, models, tokens and versions, at the end.")
+    ] = False,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="A file instead of standard output.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="A file, or a folder for one named after the task; '-' prints it.", metavar="FILE|-"
+        ),
     ] = None,
     hub: Hub = None,
 ) -> None:
-    """Write a run as Markdown, or its events as JSON lines.
+    """Write a run's document, or its events as JSON lines.
 
     \b
     felixhub export latest
+    felixhub export RUN --format html --appendix -o report.html
+    felixhub export RUN --format pdf               named after the task, in this folder
     felixhub export RUN --format jsonl -o run.jsonl
     """
-    from felixhub.cli.runs import export_run
+    from felixhub.cli.exporting import export_run
 
-    export_run(run, _one_of("--format", format, ("md", "jsonl")), output, hub=hub)
+    kind = _one_of("--format", format, ("md", "html", "pdf", "jsonl"))
+    if appendix and kind == "jsonl":
+        raise typer.BadParameter("the events have no appendix: leave --appendix out")
+    export_run(run, kind, output, appendix=appendix, hub=hub)
 
 
 @app.command()

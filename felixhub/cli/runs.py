@@ -1,4 +1,4 @@
-"""The commands about runs: start, list, pause, resume, export. Each is a client of the control socket.
+"""The commands about runs: start, list, pause, resume. Each is a client of the control socket.
 
 Owns: how their answers look. Must not: know what happens to a run; that is the hub's.
 """
@@ -19,12 +19,9 @@ from typing import Any
 from felixhub.cli.processes import finder, settings_for
 from felixhub.cli.starting import Wishes, build_start, choose_endpoint
 from felixhub.core.errors import ConfigError, Place
-from felixhub.core.events import parse_event
 from felixhub.core.follower import Follower
-from felixhub.core.messages import Replay
 from felixhub.core.names import NAME_PATTERN
-from felixhub.core.run import Run
-from felixhub.transport.control import ControlClient, new_id
+from felixhub.transport.control import ControlClient
 from felixhub.transport.subscriber import Subscription
 from felixhub.views import wording
 from felixhub.views.console import ConsoleOptions, Outcome, watch
@@ -269,38 +266,3 @@ def named(client: ControlClient, run: str) -> str:
     if not re.fullmatch(NAME_PATTERN, run) or run.endswith("\n"):
         raise ConfigError(f"'{safe_line(run)[:80]}' is no run's id: `felixhub ps` lists them")
     return run
-
-
-def export_run(run: str, kind: str, output: Path | None, *, hub: str | None) -> None:
-    """`felixhub export`."""
-    settings = settings_for()
-    with ControlClient(finder(settings, hub)) as client:
-        run = named(client, run)
-        lines = client.pages(Replay(id=new_id(), run=run))
-    data = b"".join(line + b"\n" for line in lines) if kind == "jsonl" else _markdown(lines).encode()
-    if output is None or str(output) == "-":
-        if sys.stdout.isatty():  # What the models wrote is shown there, never obeyed.
-            from felixhub.views.safe_text import safe_json, safe_text
-
-            text = data.decode()
-            data = (safe_json(text) if kind == "jsonl" else safe_text(text)).encode()
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-        return
-    try:
-        output.write_bytes(data)
-    except OSError as error:
-        raise ConfigError(f"cannot write the export: {error.strerror}", place=Place(str(output))) from None
-
-
-def _markdown(lines: list[bytes]) -> str:
-    from felixhub.core.board import Board
-    from felixhub.views.document import markdown
-
-    board = Board()
-    first = parse_event(lines[0])
-    board.follow(first.run)
-    for line in lines:
-        board.take(parse_event(line))
-    run: Run = board.runs[first.run]
-    return markdown(run)

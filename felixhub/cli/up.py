@@ -83,7 +83,8 @@ def up(asked: Up) -> int:
             by="run_hub",
         )
     elif asked.files or asked.out or asked.wishes != Wishes():
-        raise ConfigError(f"{_without_task(asked)} with a task: give one, or start the run later with `felixhub run`")
+        options = "--file and --out" if asked.files or asked.out else "--review, --budget-tokens, --after and --with"
+        raise ConfigError(f"{options} go with a task: give one, or start the run later with `felixhub run`")
     serve = asked.serve or start is None
     configure_logs(file=_log_file(settings))
     supervisor = Supervisor(_plan(settings, serve=serve))
@@ -105,21 +106,6 @@ def up(asked: Up) -> int:
             return _unless_failed(EXIT_FAILED, stop)
         finally:
             supervisor.stop(at_once=lambda: stop.at_once)
-
-
-def _without_task(asked: Up) -> str:
-    """Which options make no sense without a task."""
-    wishes = asked.wishes
-    given = {
-        "--file": asked.files,
-        "--out": asked.out,
-        "--review": wishes.review,
-        "--budget-tokens": wishes.budget_tokens,
-        "--after": wishes.after,
-        "--with": wishes.include,
-    }
-    *others, last = [name for name, value in given.items() if value]
-    return f"{', '.join(others)} and {last} go" if others else f"{last} goes"
 
 
 class _GivenUp(FelixError):

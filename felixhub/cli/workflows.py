@@ -60,7 +60,7 @@ def list_all(json: Json = False) -> None:
 @app.command()
 def check(
     workflows: Annotated[
-        list[str] | None, typer.Argument(help="Names or TOML files; all known ones by default.", metavar="[NAME|FILE]")
+        list[str] | None, typer.Argument(help="Names or TOML files; all known ones by default.", metavar="[WORKFLOW]")
     ] = None,
 ) -> None:
     """Say every mistake in a workflow, with its file and line.
@@ -91,7 +91,7 @@ def check(
 
 @app.command()
 def show(
-    workflow: Annotated[str, typer.Argument(help="A workflow's name, or a TOML file.", metavar="NAME|FILE")],
+    workflow: Annotated[str, typer.Argument(help="A workflow's name, or a TOML file.", metavar="WORKFLOW")],
     json: Annotated[
         bool, typer.Option("--json", help="As JSON, as it is and with lists and loops written out.")
     ] = False,
@@ -146,8 +146,7 @@ def _cards(settings: Settings) -> Mapping[str, Card]:
 def _shown(settings: Settings, name: str) -> str:
     from felixhub.settings.workflows import find_workflow
 
-    path = find_workflow(name, settings.workflows_dirs)
-    return str(path)
+    return str(find_workflow(name, settings.workflows_dirs))
 
 
 def _size(workflow: Workflow, cards: Mapping[str, Card]) -> str:

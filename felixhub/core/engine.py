@@ -118,7 +118,7 @@ def _is_over_budget(run: Run, turn: Turn) -> bool:
     if budget is None or run.budget_spent is not None:
         return run.budget_spent is not None
     spent = run.tokens_spent()
-    is_over = spent >= budget and any(not s.ended and s.index < len(s.spec.checkpoints) for s in run.stages.values())
+    is_over = spent >= budget and any(not stage.ended and not _is_whole(run, stage) for stage in run.stages.values())
     if is_over:
         turn.emit(RunBudgetSpent, run.id, run.last_seq, tokens=spent, budget_tokens=budget)
     return is_over
@@ -161,7 +161,7 @@ def _end_stage(run: Run, stage: StageState, why: str, turn: Turn) -> None:
 
 def _break_off(run: Run, stage: StageState, why: str, turn: Turn) -> None:
     """End a stage where it is; if all of its text is there, as final."""
-    if stage.index >= len(stage.spec.checkpoints):
+    if _is_whole(run, stage):
         _finish(run, stage, "final", "", turn)
     elif stage.final_thought:
         _finish(run, stage, "abandoned", why, turn)
@@ -193,7 +193,7 @@ def _advance_stage(run: Run, stage: StageState, has_converged: bool, turn: Turn,
     before = [run.stages[name] for name in spec.after]
     is_free = all(other.ended for other in before)
     has_said_all = not is_each or _given_last(run, stage) == now_given
-    if stage.index >= len(spec.checkpoints) and has_said_all and (is_free or not is_each):
+    if _is_whole(run, stage) and (is_free or not is_each):
         _finish(run, stage, "final", "", turn)
         return
     if stage.index and has_converged and stage.reopened is None and spec.name != SYNTHESIS:
@@ -220,9 +220,19 @@ def _advance_stage(run: Run, stage: StageState, has_converged: bool, turn: Turn,
         return
     if not all(is_past_gate(run, stage, other) for other in before):
         return
+    if is_each and any(isinstance(event, SectionReady | StageFinished) for event in turn.decision.events):
+        return  # The next pass knows what has just ended.
     if not stage.started:
         turn.emit(StageStarted, run.id, run.last_seq, stage=spec.name, round=stage.round)
     _assign(run, stage, turn, world)
+
+
+def _is_whole(run: Run, stage: StageState) -> bool:
+    """Whether all of its text is there; a synthesis after each thought must be made from all that there is now."""
+    if stage.index < len(stage.spec.checkpoints) or stage.last_abandoned is not None:
+        return False
+    is_each = stage.spec.name == SYNTHESIS and run.synthesizes_each
+    return not is_each or _given_last(run, stage) == inputs(run)
 
 
 def _given_last(run: Run, stage: StageState) -> list[str]:

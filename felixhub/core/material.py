@@ -44,8 +44,9 @@ def context(run: Run, stage: StageState) -> list[str]:
             found.extend(source for source in inputs(run) if run.author_of(source) != spec.agent)
         case "after":
             found.extend(run.source_of(run.stages[name].target) for name in spec.after)
-    if spec.reviews:
-        found.append(run.source_of(spec.reviews))  # Whatever else it is given: this is what it judges.
+    if spec.reviews:  # Last, whatever else it is given: this is what it judges.
+        judged = run.source_of(spec.reviews)
+        found = [*(source for source in found if source != judged), judged]
     if spec.revises:
         revised = run.source_of(spec.revises)
         found = [source for source in found if source != revised]

@@ -61,6 +61,8 @@ def _shortcomings_of_stage(run: Run, stage: StageState) -> list[str]:
     section = run.sections.get(stage.target)
     if section is not None and _is_settled_by_person(run, section):
         return []
+    if (spec.reviews or spec.revises) and run.source_of(stage.target) is None:
+        return []  # That its text is missing is said of who should have written it.
     if spec.reviews:
         return [f"{_titled(run, spec.reviews)} is not reviewed ({why})"]
     if spec.revises:

@@ -21,7 +21,6 @@ FORM = (
     '{"approved": true or false, "issues": [{"what": "what is wrong", "where": "in which place", "instead": "repair"}]}'
 )
 
-_FENCED = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n[ \t]*```", re.DOTALL | re.IGNORECASE)
 _NO_ISSUE = re.compile(
     r"\W*(?:(?:there (?:are|is)|i (?:found|see|have)|we found) )?"
     r"(?:no(?: \w+){0,2} (?:issues?|problems?|defects?|errors?|concerns?|changes?)|none|nothing|n/?a|not applicable)"
@@ -60,7 +59,7 @@ class _Answer(BaseModel):
 
 def read_review(text: str) -> Verdict:
     """The verdict in a reviewer's whole text. Never raises: a fault is part of the verdict."""
-    fenced = _FENCED.findall(text)
+    fenced = _fenced(text)
     candidate = fenced[0] if len(fenced) == 1 else text
     try:
         answer = _Answer.model_validate_json(candidate.strip())
@@ -73,3 +72,21 @@ def read_review(text: str) -> Verdict:
     if not answer.approved and not issues:
         return Verdict(fault="it does not approve, and names no issue")
     return Verdict(approved=answer.approved, issues=issues)
+
+
+def _fenced(text: str) -> list[str]:
+    """What stands in fenced blocks that are JSON or do not say what they are. Line by line, so that no text is slow."""
+    found: list[str] = []
+    inside: list[str] | None = None
+    language = ""
+    for line in text.split("\n"):
+        mark = line.strip()
+        if inside is None and mark.startswith("```"):
+            inside, language = [], mark[3:].strip().lower()
+        elif inside is not None and mark == "```":
+            if language in ("", "json"):
+                found.append("\n".join(inside))
+            inside = None
+        elif inside is not None:
+            inside.append(line)
+    return found

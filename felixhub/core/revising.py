@@ -276,12 +276,18 @@ def plan_approval(run: Run, request: Approve) -> Plan:
         if why := why_not(run, section):
             raise ProtocolViolation("cannot_approve", f"'{section.title}' cannot be approved: {why}", field="section")
         return Plan({"approved": [section.name], "refused": {}}, approved=[section])
-    refused = {section.name: why for section in run.sections.values() if (why := why_not(run, section))}
+    refused = {section.name: why for section in run.sections.values() if (why := _why_not_with_all(run, section))}
     approved = [section for section in run.sections.values() if section.name not in refused]
     if not approved:
         listed = "; ".join(f"{name}: {why}" for name, why in refused.items())
         raise ProtocolViolation("cannot_approve", f"no section can be approved now ({listed})", field="section")
     return Plan({"approved": [section.name for section in approved], "refused": refused}, approved=approved)
+
+
+def _why_not_with_all(run: Run, section: Section) -> str | None:
+    """Why a section is not among all that are approved together: one that was given up is approved by name only."""
+    given_up = run.stages[section.name].cancelled_by
+    return why_not(run, section) or (f"it was given up by {given_up}" if given_up is not None else None)
 
 
 def plan_reopening(run: Run, request: Reopen) -> Plan:

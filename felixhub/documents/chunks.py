@@ -135,9 +135,8 @@ def _cut(text: str, start: int, page_end: int, heading_starts: list[int]) -> int
     window = text[near:far]
     for pattern in _BOUNDS:
         ends = [match.end() for match in pattern.finditer(window)]
-        good = [end for end in ends if not _ends_with_heading(heading_starts, start, near + end, text)]
-        if good:
-            return near + good[-1]
+        if ends:
+            return near + ends[-1]
     return far
 
 
@@ -145,9 +144,3 @@ def _heading_between(heading_starts: list[int], near: int, far: int) -> int | No
     """The first heading in the range."""
     after = bisect_right(heading_starts, near - 1)
     return heading_starts[after] if after < len(heading_starts) and heading_starts[after] < far else None
-
-
-def _ends_with_heading(heading_starts: list[int], start: int, end: int, text: str) -> bool:
-    """Whether a heading would be parted from what it is about."""
-    last = bisect_right(heading_starts, end - 1) - 1
-    return last >= 0 and heading_starts[last] > start and "\n" not in text[heading_starts[last] : end].strip()

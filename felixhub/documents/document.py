@@ -15,11 +15,12 @@ from felixhub.core.run import Run
 from felixhub.core.section import Section
 from felixhub.core.workflow import SYNTHESIS
 from felixhub.documents.appendix import appendix_of
-from felixhub.documents.tokens import Node, Reader, as_written, below, ending, escaped, visible
+from felixhub.documents.tokens import WORK_MAX, Node, Reader, as_written, below, cut, ending, escaped, visible
 
 TITLE_CHARACTERS_MAX = 200
 CONTENTS_MIN = 3  # fewer sections need no contents
-TEXT_CHARACTERS_MAX = 8 * 1024 * 1024  # what is laid out; the Markdown has all
+CHARACTERS_MAX = 8 * 1024 * 1024  # what is laid out; the Markdown has all
+NODES_MAX = 300_000  # 4 MiB of ordinary prose have 90,000
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,9 @@ def markdown(document: Document) -> str:
     for part in document.parts:
         blocks.extend(_blocks(part, reader))
     if document.degraded:
-        blocks.append("\n".join(["> This result is degraded:", ">", *(f"> - {reason}" for reason in document.degraded)]))
+        blocks.append(
+            "\n".join(["> This result is degraded:", ">", *(f"> - {reason}" for reason in document.degraded)])
+        )
     blocks += ["---", f"*{document.about}*"]
     if document.appendix:
         blocks.append(document.appendix)
@@ -189,7 +192,7 @@ def _without_title(part: Part) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A document to lay out. `task` is set where the title is not the task's. Headings have levels from 2 and anchors."""
+    """A document to lay out. `task` is set where the title is another. Headings have anchors, and levels from 2 on."""
 
     title: str
     task: str
@@ -203,24 +206,33 @@ class Page:
         return [node for node in self.nodes if node.kind == "heading"]
 
 
-def page_of(document: Document, *, characters_max: int = TEXT_CHARACTERS_MAX) -> Page:
+def page_of(
+    document: Document,
+    *,
+    characters_max: int = CHARACTERS_MAX,
+    nodes_max: int = NODES_MAX,
+    work_max: int = WORK_MAX,
+) -> Page:
     """The document as nodes. Each text is read on its own, so that nothing in one reaches into the next."""
-    reader = Reader()
+    share = work_max // max(1, len(document.parts))
     nodes: list[Node] = []
     title = visible(document.title)
     if document.status:
         nodes.append(_note([document.status]))
-    left = characters_max
+    characters, room = characters_max, nodes_max
     for part in document.parts:
         text = _without_title(part) if part.title else part.text
-        shown, left = text[:left], max(0, left - len(text))
-        body = reader.read(shown)
+        shown = text[:characters]
+        characters -= len(shown)
+        body = Reader(share).read(shown)
         marks = list(part.marks)
         if body is None:
             body = as_written(shown)
-            marks.append("This text is too entangled to be laid out: it is shown as it was written.")
-        if len(shown) < len(text):
-            marks.append(f"Cut here after {len(shown)} of {len(text)} characters: the Markdown export has the whole text.")
+            marks.append("This text is too long or too entangled to be laid out: it is shown as it was written.")
+        room = cut(body, room)
+        if len(shown) < len(text) or room < 0:
+            room = max(room, 0)
+            marks.append("This text is cut, it is too long to be laid out: the Markdown export has all of it.")
         if document.has_own_title and body and body[0].kind == "heading":
             title = body.pop(0).words() or title
         _move(body, 3 if part.title else 2)
@@ -237,7 +249,8 @@ def page_of(document: Document, *, characters_max: int = TEXT_CHARACTERS_MAX) ->
         node.text = f"part-{number}"
     about = "".join(node.words() for node in Reader().read(document.about) or ())
     task = visible(document.title)
-    return Page(title, task if task != title else "", document.date, document.started_at, about, tuple(nodes))
+    is_other = re.findall(r"\w+", task.casefold()) != re.findall(r"\w+", title.casefold())
+    return Page(title, task if is_other else "", document.date, document.started_at, about, tuple(nodes))
 
 
 def _note(texts: list[str]) -> Node:

@@ -18,6 +18,7 @@ from felixhub.documents.tokens import Node
 
 CONTENTS_MIN = 3  # fewer headings need no contents
 CONTENTS_LEVEL_MAX = 3
+COLUMNS_MAX = 9  # a wider table is printed on a page of its own, turned
 
 _TAGS = {
     "paragraph": "p",
@@ -149,7 +150,8 @@ def _write(node: Node, out: list[str]) -> None:
 
 
 def _write_table(table: Node, out: list[str]) -> None:
-    out.append('<div class="table" tabindex="0"><table>')
+    is_wide = max((len(row.children) for row in table.children), default=0) > COLUMNS_MAX
+    out.append(f'<div class="table{" wide" if is_wide else ""}" tabindex="0"><table>')
     for part, tag in (("thead", "th"), ("tbody", "td")):
         rows = [row for row in table.children if (row.kind == "head") == (part == "thead")]
         if not rows:

@@ -28,6 +28,8 @@ CODE_CHARACTERS_MAX = 40
 CELL_CHARACTERS_MAX = {3: 25, 6: 14, COLUMNS_MAX: 9}  # by the columns of a part
 PIECE_CHARACTERS = 5  # between two places where a long word may break
 CHILDREN_MAX = 1_000  # of one paragraph; a longer one comes as several
+LINE_PT, LETTER_PT, COLUMN_PT = 459, 5, 10  # roughly: a line, a letter, and the space around a column
+ROWS_MAX = 250  # of one table; a longer one comes as several, each with the head
 TAB = " " * 4
 
 Step = dict[str, Any]
@@ -35,11 +37,6 @@ Step = dict[str, Any]
 
 def pdf(page: Page) -> bytes:
     """The PDF. Raises ConfigError when Typst is missing or refuses the document."""
-    return compiled(page, "pdf")
-
-
-def compiled(page: Page, format: str) -> Any:
-    """The document as `pdf`, or as `png`: a list of pictures, one for each page."""
     try:
         import typst
     except ImportError:
@@ -47,18 +44,19 @@ def compiled(page: Page, format: str) -> Any:
     template = resources.files("felixhub.documents").joinpath("page.typ").read_bytes()
     with tempfile.TemporaryDirectory(prefix="felixhub-") as nothing:
         try:
-            return typst.compile(
+            compiler = typst.Compiler(
                 template,
                 root=nothing,
                 package_path=nothing,
                 package_cache_path=nothing,
                 sys_inputs={"document": json.dumps(_data(page))},
-                format=format,  # type: ignore[arg-type]
-                timestamp=int(page.started_at),
             )
+            made = compiler.compile(format="pdf", timestamp=int(page.started_at))
         except typst.TypstError as error:
             sentence = f"Typst could not lay this document out ({error.message}): export it with --format html"
             raise ConfigError(sentence) from None
+    assert isinstance(made, bytes), "a PDF is one file"
+    return made
 
 
 def _data(page: Page) -> dict[str, Any]:
@@ -106,7 +104,11 @@ class _Steps:
                 self._step(node.kind)
                 return
             case "table":
-                self._add_table(node)
+                head, *rows = node.children
+                starts = range(0, max(len(rows), 1), ROWS_MAX)
+                for start in starts:
+                    self._add_table([head, *rows[start : start + ROWS_MAX]])
+                self._step("group", n=len(starts))
                 return
             case "paragraph" if len(node.children) > CHILDREN_MAX:
                 starts = range(0, len(node.children), CHILDREN_MAX)
@@ -138,11 +140,9 @@ class _Steps:
     def _step(self, kind: str, **more: Any) -> None:
         self.steps.append({"k": kind, **more})
 
-    def _add_table(self, table: Node) -> None:
-        rows = [row.children for row in table.children]
-        columns = max((len(row) for row in rows), default=0)
-        if not columns:
-            return
+    def _add_table(self, table: list[Node]) -> None:
+        rows = [row.children for row in table]
+        columns = max(map(len, rows))
         parts = _column_parts(columns)
         widest = max(map(len, parts))
         self.word_characters_max = next(most for size, most in CELL_CHARACTERS_MAX.items() if widest <= size)
@@ -180,6 +180,8 @@ def _widths(rows: list[list[Node]], columns: int) -> list[int]:
     for row in rows:
         for column, cell in enumerate(row):
             longest[column] = max(longest[column], len(cell.words()))
+    if sum(longest) * LETTER_PT + columns * COLUMN_PT <= LINE_PT:
+        return [0] * columns
     return [0 if length <= 12 else min(length, 60) for length in longest]
 
 

@@ -6,6 +6,7 @@ be followed, and the bounds: nesting, and the work that reading may cost. Must n
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -17,7 +18,9 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
 NESTING_MAX = 40  # a list takes two: itself and its item
-WORK_MAX = 2_000_000  # steps of the parser for one document; 4 MiB of ordinary prose take 800,000
+DEPTH_MAX = 50  # of nodes; emphasis that nests deeper than this means nothing
+WORK_MAX = 1_000_000  # steps of the parser for one document; 4 MiB of ordinary prose take 500,000
+BLOCK_STEPS = 3  # what a line of a block costs
 ADDRESS_CHARACTERS_MAX = 300  # of an address that is shown, not followed
 
 Kind = Literal[
@@ -50,9 +53,15 @@ class Node:
 
     def words(self) -> str:
         """The text of all that is in it."""
-        return "".join(
-            " " if node.kind == "break" else node.text for node in self.walk() if node.kind in ("text", "literal", "break")
-        )
+        return "".join(" " if node.kind == "break" else node.text for node in self.walk() if node.kind in _WORDS)
+
+
+def _is_any_link(address: str) -> bool:  # noqa: ARG001
+    """Every link is read as one; `_link` decides which may be followed, and shows the address of the others."""
+    return True
+
+
+_WORDS = ("text", "literal", "code", "break")
 
 
 class _Spent(Exception):
@@ -60,7 +69,7 @@ class _Spent(Exception):
 
 
 class Reader:
-    """Reads Markdown; all texts of one document through one reader, which share its budget of work.
+    """Reads Markdown; the texts that go through one reader share its budget of work.
 
     A text that would take more than is left is not read but shown as it was written: a few kilobytes that nest in the
     right way could otherwise keep a parser busy for hours.
@@ -71,7 +80,7 @@ class Reader:
         self._parser = MarkdownIt("commonmark", {"html": False, "linkify": False, "maxNesting": NESTING_MAX})
         self._parser.enable(["table", "strikethrough"])
         self._parser.disable(["html_block", "html_inline"])
-        self._parser.validateLink = lambda url: True  # type: ignore[method-assign]  # `_link` decides, and shows the rest
+        self._parser.validateLink = _is_any_link  # type: ignore[method-assign, assignment]
         every = {"alt": ["paragraph", "reference", "blockquote", "list", "table"]}
         self._parser.block.ruler.before("table", "work", self._count_block, every)  # type: ignore[arg-type]
         self._parser.inline.ruler.before("text", "work", self._count_inline)
@@ -98,13 +107,13 @@ class Reader:
                 self._parser.options["html"] = False
 
     def _count_block(self, state: StateBlock, start: int, end: int, silent: bool) -> bool:  # noqa: ARG002
-        return self._spend()
+        return self._spend(BLOCK_STEPS)
 
     def _count_inline(self, state: StateInline, silent: bool) -> bool:  # noqa: ARG002
-        return self._spend()
+        return self._spend(1)
 
-    def _spend(self) -> bool:
-        self.work_left -= 1
+    def _spend(self, steps: int) -> bool:
+        self.work_left -= steps
         if self.work_left < 0:
             self.work_left = 0
             raise _Spent
@@ -112,21 +121,26 @@ class Reader:
 
 
 def as_written(text: str) -> list[Node]:
-    """A text that is not read as Markdown, line by line in paragraphs."""
-    nodes = []
-    for block in re.split(r"\n[ \t]*\n", text.replace("\r\n", "\n")):
-        if block.strip():
-            nodes.append(Node("paragraph", _lines(block.strip("\n").split("\n"))))
-    return nodes
+    """A text that is not read as Markdown."""
+    return [Node("code", text=visible(text.replace("\r\n", "\n").strip("\n")))]
 
 
-def _lines(lines: Iterable[str]) -> list[Node]:
-    nodes: list[Node] = []
-    for line in lines:
-        if nodes:
-            nodes.append(Node("break"))
-        nodes.append(Node("text", text=visible(line)))
-    return nodes
+def cut(nodes: list[Node], left: int) -> int:
+    """Keep as many nodes, and lines of code, as there is room for. Returns the room left, -1 when something was cut."""
+    for index, node in enumerate(nodes):
+        if left <= 0:
+            del nodes[index:]
+            return -1
+        left -= 1
+        if node.kind == "code" and node.text.count("\n") > left:
+            node.text = "\n".join(node.text.split("\n", left + 1)[: left + 1])
+            left = -1
+        else:
+            left = cut(node.children, left - node.text.count("\n"))
+        if left < 0:
+            del nodes[index + 1 :]
+            return -1
+    return left
 
 
 # ---- from tokens to nodes --------------------------------------------------------------------------------------------
@@ -200,6 +214,7 @@ class _Builder:
 
     def _leave(self, token: Token) -> None:
         node = self.open.pop()
+        node.children = _joined(node.children)
         match node.kind:
             case "quote" | "item" if node.text:
                 node.children = self._too_deep(node)
@@ -208,6 +223,8 @@ class _Builder:
                 node.tight = all(
                     child.tight for item in node.children for child in item.children if child.kind == "paragraph"
                 )
+            case "emphasis" | "strong" | "strike" if len(self.open) > DEPTH_MAX:
+                self.open[-1].children[-1:] = node.children  # Thousands of stars nest as deep.
             case "link":
                 self.open[-1].children[-1:] = _link(node)
             case _:
@@ -222,13 +239,14 @@ class _Builder:
         first, last = (int(part) for part in node.text.split(":"))
         lines = [_MARKERS.sub("", line) for line in self._source_lines[first:last]]
         words = "\n".join(lines).strip()
-        return [Node("paragraph", _lines(words.split("\n")))] if words else []
+        return [Node("code", text=visible(words))] if words else []
 
     def _add(self, token: Token) -> None:
         children = self.open[-1].children
         match token.type:
             case "inline":
                 self._take(token.children or ())
+                self.open[-1].children = _joined(children)
             case "softbreak":
                 self._add_words(" ")
             case "hardbreak":
@@ -245,11 +263,17 @@ class _Builder:
                 self._add_words(token.content)
 
     def _add_words(self, words: str) -> None:
-        children = self.open[-1].children
-        if children and children[-1].kind == "text":
-            children[-1].text += visible(words)
-        elif words:
-            children.append(Node("text", text=visible(words)))
+        if words:
+            self.open[-1].children.append(Node("text", text=visible(words)))
+
+
+def _joined(nodes: list[Node]) -> list[Node]:
+    """Texts that follow each other as one."""
+    joined: list[Node] = []
+    for is_text, group in itertools.groupby(nodes, key=lambda node: node.kind == "text"):
+        some = list(group)
+        joined += [Node("text", text="".join(node.text for node in some))] if is_text and len(some) > 1 else some
+    return joined
 
 
 _FOLLOWED = re.compile(r"(?:https?://|mailto:)[!-~]+", re.IGNORECASE)
@@ -279,7 +303,7 @@ def _short(address: str) -> str:
 # As `\x1b`, not as `␛`: few fonts have those.
 _SHOWN = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code not in (0x09, 0x0A)}
 _SHOWN |= {code: f"<U+{code:04X}>" for code in (*range(0x2028, 0x202F), *range(0x2066, 0x2070), 0xFEFF)}
-_SHOWN |= {code: "\ufffd" for code in (*range(0xD800, 0xE000), *range(0xFDD0, 0xFDF0))}
+_SHOWN |= dict.fromkeys((*range(55296, 57344), *range(64976, 65008)), "�")
 _SHOWN |= {plane << 16 | last: "\ufffd" for plane in range(17) for last in (0xFFFE, 0xFFFF)}
 
 
@@ -332,9 +356,10 @@ def ending(text: str, reader: Reader) -> str:
 
     Raw HTML means nothing here, but other readers of Markdown would hide the rest of the document in it.
     """
-    last = (reader.blocks(text, html=True) or [None])[-1]
-    if last is None or last.level != 0:
+    tokens = reader.blocks(text, html=True)
+    if not tokens or tokens[-1].level != 0:
         return ""
+    last = tokens[-1]
     if last.type == "fence":
         lines = text.rstrip().split("\n")
         closing = lines[-1].strip()

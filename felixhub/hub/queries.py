@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from felixhub.core.approval import awaiting
 from felixhub.core.central_post import CentralPost
 from felixhub.core.commands import repeat_command
-from felixhub.core.engine import awaiting
 from felixhub.core.errors import ProtocolViolation
 from felixhub.core.events import (
     CommandAccepted,

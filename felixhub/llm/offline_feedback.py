@@ -6,12 +6,15 @@ Owns: what becomes of the text so far. Must not: claim anything: what is wanted 
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 from felixhub.llm.offline_material import Material, sentences_of, terms_of
 from felixhub.llm.offline_prompt import Assignment, Source
 from felixhub.llm.offline_review import contradictions, dropped, given, issues_of, put_right
 
+FRAGMENTS_MAX = 20
 FRAGMENT_WORDS_MIN = 2
+FRAGMENT_CHARACTERS_MIN = 4
 ADDED_MAX = 2
 KEPT_SHARE = 0.6  # a text so far that is shorter than this share of a fresh one was broken off early
 
@@ -20,6 +23,8 @@ _WORDS_MAX = re.compile(
     r"(?:at most|no more than|not more than|no longer than|under|below|max(?:imum)?(?: of)?|up to) (\d{1,5}) words",
     re.IGNORECASE,
 )
+_SENTENCE_END = re.compile(r"[.!?…][\"”’)\]*_]*(?: [\[(][^\[\]()\n]{1,80}[\])])?(?=\s|$)")
+_NUMBERED = re.compile(r"\d{1,3}\. ")
 _FIRST_BLOCK = re.compile(r"(?:#{1,6} [^\n]+|\*\*[^*\n]+\*\*)\n+")
 
 
@@ -51,6 +56,9 @@ def steered(fresh: str, asked: Assignment, material: Material) -> str:
 
 def _answer(asked: Assignment, text: str, material: Material) -> str:
     """What is wanted instead and the constraints, quoted, and what was given that speaks of it."""
+    flat = " ".join(text.split())
+    quoted = [fragment for piece in asked.feedback for fragment in _quoted(piece.wrong)]
+    wrong = " ".join(word for piece in asked.feedback for word in piece.wrong.split())
     parts = []
     for piece in asked.feedback:
         said = [f"As asked instead: “{_line(piece.instead)}”."] if piece.instead else []
@@ -59,29 +67,31 @@ def _answer(asked: Assignment, text: str, material: Material) -> str:
         if piece.constraints:
             said.append(f"Within the constraints: “{_line(piece.constraints)}”.")
         wanted = terms_of(piece.instead)
-        found = [
+        found = (
             sentence
             for sentence in material.ranked
             if wanted
             and len(sentence.terms & wanted) >= min(2, (len(wanted) + 1) // 2)
-            and sentence.text not in " ".join(text.split())
-            and not any(fragment in sentence.text for fragment in _all_fragments(asked, sentence.text))
-        ]
-        said += [f"{sentence.text} [{sentence.source}]" for sentence in found[:ADDED_MAX]]
+            and sentence.text not in flat
+            and sentence.text not in wrong
+            and not any(fragment in sentence.text for fragment in quoted)
+        )
+        said += [f"{sentence.text} [{sentence.source}]" for sentence in islice(found, ADDED_MAX)]
         parts.append(" ".join(said))
     return "\n\n".join(part for part in parts if part)
 
 
 def _fragments(wrong: str, text: str) -> list[str]:
-    """What feedback quotes: in quotation marks, or a whole sentence of the text."""
-    quoted = [next(filter(None, found)) for found in _FRAGMENT.findall(wrong)]
+    """What feedback says is wrong word for word: in quotation marks, or a whole sentence of the text."""
     flat = " ".join(wrong.split())
-    whole = [sentence for sentence in sentences_of(text) if len(sentence.split()) >= 3 and sentence in flat]
-    return [*(one for one in quoted if len(one.split()) >= FRAGMENT_WORDS_MIN or len(one) >= 4), *whole]
+    whole = (sentence for sentence in sentences_of(text) if len(sentence.split()) >= 3 and sentence in flat)
+    return [*_quoted(wrong), *islice(whole, FRAGMENTS_MAX)] if flat else []
 
 
-def _all_fragments(asked: Assignment, text: str) -> list[str]:
-    return [fragment for piece in asked.feedback for fragment in _fragments(piece.wrong, text)]
+def _quoted(wrong: str) -> list[str]:
+    found = (next(filter(None, groups)).strip() for groups in _FRAGMENT.findall(wrong))
+    telling = (one for one in found if len(one.split()) >= FRAGMENT_WORDS_MIN or len(one) >= FRAGMENT_CHARACTERS_MIN)
+    return list(islice(telling, FRAGMENTS_MAX))
 
 
 def _line(text: str) -> str:
@@ -90,7 +100,7 @@ def _line(text: str) -> str:
 
 def _to_its_last_sentence(text: str) -> str:
     """A text that breaks off, up to where its last sentence ends; one without any sentence as it is."""
-    ends = [found.end() for found in re.finditer(r"[.!?…][\"”’)\]*_]*(?: [\[(][^\[\]()\n]{1,80}[\])])?(?=\s|$)", text)]
+    ends = [found.end() for found in _SENTENCE_END.finditer(text)]
     return text[: ends[-1]] if ends else text
 
 
@@ -99,15 +109,24 @@ def _renumbered(text: str) -> str:
     lines = []
     number = 0
     for line in text.split("\n"):
-        found = re.match(r"\d{1,3}\. ", line)
+        found = _NUMBERED.match(line)
         number = number + 1 if found else number if line.startswith((" ", "\t")) else 0
         lines.append(f"{number}. {line[found.end() :]}" if found else line)
     return "\n".join(lines)
 
 
 def _at_most(text: str, words: int) -> str:
-    """The text without its last lines, so that it has at most so many words; the first one that says anything stays."""
-    lines = text.rstrip().split("\n")
-    while len(lines) > 1 and sum(len(line.split()) for line in lines) > words:
-        lines.pop()
-    return "\n".join(lines)
+    """The text up to the last sentence or line with which it has at most so many words; at least its first one."""
+    ends = sorted({*(found.end() for found in _SENTENCE_END.finditer(text)), *_line_ends(text), len(text)})
+    kept = 0
+    count = 0
+    for end in ends:
+        count += len(text[kept:end].split())
+        if count > words and kept:
+            break
+        kept = end
+    return text[:kept].rstrip()
+
+
+def _line_ends(text: str) -> list[int]:
+    return [found.start() for found in re.finditer(r"(?<=\S)\s*\n", text)]

@@ -37,7 +37,7 @@ _REQUEST = re.compile(
 )
 _LEANS = re.compile(r"(?:It|They|These|This|Those|That|He|She|Such|Them|Its|Their)\b")  # on the sentence before it
 _TESTS = re.compile(r"\d+ requirements?: ")
-_OF_TEXTS = frozenset(("section", "write", "text", "docum", "person"))  # what an instruction says of every text
+_OF_TEXTS = frozenset(("secti", "write", "text", "docum", "perso"))  # roots of what is said of every text
 
 
 class Forms:

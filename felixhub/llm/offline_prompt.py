@@ -41,7 +41,8 @@ _NAME = re.compile(r"##\s+(.+?)\s*#*\s*")
 _TITLE = re.compile(r"\"([^\"\n]{2,80})\"|“([^”\n]{2,80})”")
 _ADDED = re.compile(
     r"You are at t=|Use the thoughts of|Carry your earlier|Your earlier thought is|Revise the text so far"
-    r"|Follow the feedback|Cut off before|Missing:|Your answer is only|\{\"approved|Approve when|Your previous answer"
+    r"|Follow the feedback|The text to review is"
+    r"|Cut off before|Missing:|Your answer is only|\{\"approved|Approve when|Your previous answer"
 )
 _PIECE = re.compile(r"(?:(\d{1,4})\. )?(What is wrong|What instead|Constraints): (.*)")
 _FIELDS = {"What is wrong": "wrong", "What instead": "instead", "Constraints": "constraints"}

@@ -168,22 +168,25 @@ def _without(text: str, sentence: str) -> str:
 
 def dropped(text: str, fragments: Iterable[str]) -> str:
     """The text without the sentences in which one of the fragments stands."""
-    for fragment in fragments:
-        place = _place_of(fragment, text)
-        for claim in _claims(Source("", text)):
-            if place.search(claim.text):
-                text = _without(text, claim.text)
+    flat = [" ".join(fragment.split()) for fragment in fragments]
+    for sentence in _bare_sentences(text) if flat else ():
+        if any(fragment in sentence for fragment in flat):
+            text = _without(text, sentence)
     return text
 
 
 def _claims(text: Source) -> list[Claim]:
+    return [Claim.of(sentence, text.name) for sentence in _bare_sentences(text.text)]
+
+
+def _bare_sentences(text: str) -> list[str]:
     """The sentences of a text, without what stands around them; of a sentence that quotes, what it quotes."""
     found: list[str] = []
-    for sentence in sentences_of(text.text):
+    for sentence in sentences_of(text):
         quoted = _QUOTED.findall(sentence)
         bare = _CITED.sub("", _LEAD.sub("", sentence)).strip()
         found.extend(quoted or [bare])
-    return [Claim.of(one, text.name) for one in dict.fromkeys(found) if len(one) <= CLAIM_CHARACTERS_MAX][:CLAIMS_MAX]
+    return [one for one in dict.fromkeys(found) if len(one) <= CLAIM_CHARACTERS_MAX][:CLAIMS_MAX]
 
 
 def _contradiction(claim: Claim, near: Sequence[Claim]) -> Contradiction | None:

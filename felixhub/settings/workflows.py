@@ -19,10 +19,14 @@ from felixhub.settings.toml_lines import Key
 _QUOTED = re.compile(r"'([^']*)'")
 _KEYS_OF_WORDS = (  # which words in a sentence of the core, names aside, point to which keys; the first that is there
     ("reviews and revises", ("revises",)),
+    ("revises by", ("after",)),
+    ("revise by the same", ("revises",)),
+    ("side by side", ("revises",)),
     ("must come after", ("after", "reviews", "revises")),
     ("for_each", ("for_each", "reviews", "revises")),
     ("section of its own", ("section",)),
     ("checkpoints", ("checkpoints",)),
+    ("gate opens", ("after",)),
     ("gate", ("gate",)),
     ("rounds_max", ("rounds_max",)),
     ("quorum", ("quorum",)),

@@ -180,7 +180,8 @@ class ConsoleLines:
         if not self._keep.wants_agent(event.agent):
             return []
         by = self._sections.gave_feedback(event.run, event.steered_by)
-        lines = self._say(event, event.agent, self._look.signs.started, wording.thought_started(event, steered_by=by))
+        told = wording.thought_started(event, steered_by=by, on_helix=self._sections.is_on_helix(event))
+        lines = self._say(event, event.agent, self._look.signs.started, told)
         if event.passages:
             lines += self._say(event, event.agent, SPACE, wording.passages(event.passages), "dim")
         return lines

@@ -14,6 +14,7 @@ from felixhub.core.events import (
     SectionReopened,
     SectionStale,
     StageReopened,
+    ThoughtStarted,
 )
 from felixhub.core.section import Section
 from felixhub.core.workflow import Stage
@@ -69,6 +70,11 @@ class Sections:
     def gave_feedback(self, run: str, command: str | None) -> str:
         return self._gave_feedback.get((run, command or ""), "")
 
+    def is_on_helix(self, event: ThoughtStarted) -> bool:
+        """Whether its place on the helix says anything: its stage goes down it, or begins below its top."""
+        stage = self._stages.get(event.run, {}).get(event.stage)
+        return event.checkpoint > 0.0 or stage is None or len(stage.checkpoints) > 1
+
     def title(self, run: str, section: str) -> str:
         """The section as a line names it."""
         return f"'{self._section(run, section).title}'"
@@ -91,7 +97,7 @@ class Sections:
     def written(self, run: str) -> str:
         """How many sections have a whole text."""
         found = self._sections.get(run, {}).values()
-        return f"{sum(bool(one.current and one.current.whole) for one in found)} of {len(found)}"
+        return f"{sum(bool(one.current and one.current.whole) for one in found)} of {len(found)} written"
 
     def is_news(self, event: SectionReady) -> bool:
         """Whether a new version deserves a line: not the one text of a run without review, its end says it."""

@@ -90,10 +90,12 @@ def run_started(event: RunStarted) -> tuple[str, list[str]]:
     return f"run {event.run} started{by}{after}", parts
 
 
-def thought_started(event: ThoughtStarted, *, steered_by: str = "") -> str:
+def thought_started(event: ThoughtStarted, *, steered_by: str = "", on_helix: bool = True) -> str:
     """`steered_by` is who gave the command that the event names; its id where that is not known."""
-    parts = [f"started   t={event.progress:.2f}", model_of(event.endpoint, event.model)]
-    parts.append(f"attempt {event.attempt}")
+    parts = ["started"]
+    if on_helix:
+        parts.append(f" t={event.progress:.2f}")
+    parts += [model_of(event.endpoint, event.model), f"attempt {event.attempt}"]
     if event.round > 1:
         parts.append(f"round {event.round}")
     if event.stage != event.agent:

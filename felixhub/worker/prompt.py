@@ -133,6 +133,8 @@ def _assignment(assign: Assign) -> str:
             if assign.review
             else "Carry your earlier thought forward: what you write replaces it."
         )
+    if assign.review and len(assign.context) > 1:  # What is judged is given last.
+        asked.append(f"The text to review is the last of the thoughts of the others, {assign.context[-1].agent}'s.")
     asked.extend(_lacks(assign))
     if assign.review:
         asked.extend(_JUDGED)

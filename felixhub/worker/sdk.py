@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from felixhub.core.errors import ConfigError, ModelFailed, Place
-from felixhub.core.events import Missing
+from felixhub.core.events import Feedback, Missing
 from felixhub.core.messages import Assign, GivenDocument, GivenThought
 from felixhub.llm.surrogates import SurrogateMender
 from felixhub.worker.items import Item, Reasoning
@@ -43,8 +43,9 @@ class Request:
     """What an agent is asked. `checkpoint` is its place on the helix, 0.0 wide to 1.0 narrow.
 
     `own` is its previous final thought in this run, `context` the others' final thoughts (each with `agent`, `text`,
-    `confidence`), `documents` have `name` and `text`, `missing` have `agent` and `why`. `prompt` is the list of chat
-    messages that an LLM agent in its place would get.
+    `confidence`), `documents` have `name` and `text`, `missing` have `agent` and `why`. `revises` is a text to be
+    revised, `feedback` what people said of it (`wrong`, `instead`, `constraints`). With `review` a verdict is asked
+    for, as JSON. `prompt` is the list of chat messages that an LLM agent in its place would get.
     """
 
     run: str
@@ -60,6 +61,9 @@ class Request:
     context: tuple[GivenThought, ...] = ()
     documents: tuple[GivenDocument, ...] = ()
     missing: tuple[Missing, ...] = ()
+    revises: str = ""
+    feedback: tuple[Feedback, ...] = ()
+    review: bool = False
     prompt: tuple[ChatMessage, ...] = field(default=(), repr=False)
 
 
@@ -81,6 +85,9 @@ def request_of(assign: Assign) -> Request:
         context=assign.context,
         documents=assign.documents,
         missing=assign.missing,
+        revises=assign.revises,
+        feedback=assign.feedback,
+        review=assign.review,
         prompt=tuple(build_prompt(assign)),
     )
 

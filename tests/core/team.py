@@ -251,6 +251,9 @@ class Story:
                 tale.stages[event.stage] = event.outcome
                 if event.outcome == "abandoned" and tale.specs[event.stage].reviews in tale.sections:
                     tale.sections[tale.target(event.stage)].approves = False
+                if event.outcome == "final" and not self._may_converge(tale):
+                    last = [told for told in tale.thoughts.values() if told.started.stage == event.stage][-1]
+                    assert last.state == "final" and last.started.round == event.round, "final, and its last try failed"
                 if event.stage == "synthesis" and event.outcome == "final":
                     assert event.round in tale.synthesized, "a final synthesis that is recorded nowhere"
             case StageReopened():
@@ -316,6 +319,10 @@ class Story:
                 if isinstance(event, RunFinished) and tale.started.settings.review and not tale.budget_spent:
                     assert not [name for name in tale.sections if tale.waits_for_person(name)], "it awaits a person"
                 tale.ended = event
+
+    def _may_converge(self, tale: _Tale) -> bool:
+        synthesis = tale.started.workflow.synthesis
+        return synthesis is not None and synthesis.converge is not None
 
     def _judge_cancel(self, tale: _Tale, event: CommandAccepted) -> None:
         thought, agent, section = (event.args.get(name) for name in ("thought", "agent", "section"))
@@ -605,6 +612,14 @@ class Team:
                     raise ProtocolViolation("unknown_session", "say hello first")
             self.take(self.post.decide(message, session, self.now))
             self.post.observe(message, session, self.now)
+
+    def together(self, *said: tuple[str, IngestMessage]) -> None:
+        """Messages of several workers that are drained in one turn, as under load."""
+        self.past.extend(said)
+        with self.turn():
+            for session, message in said:
+                self.take(self.post.decide(message, session, self.now))
+                self.post.observe(message, session, self.now)
 
     # ---- looking ----
 

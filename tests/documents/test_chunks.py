@@ -76,6 +76,11 @@ def test_ordinary_text_has_chunks_of_700_to_1100_characters() -> None:
     assert all(size > CHARACTERS_MIN // 2 for size in sizes[-2:])  # The last two share what is left.
 
 
+def test_no_scrap_is_left() -> None:
+    for sentences in range(17, 60):
+        assert min(map(len, texts(SENTENCE * sentences))) > CHARACTERS_MIN // 2
+
+
 def test_it_cuts_between_paragraphs_before_sentences() -> None:
     text = SENTENCE * 12 + "\n\n" + SENTENCE * 12
     assert texts(text) == [(SENTENCE * 12).strip()] * 2

@@ -42,6 +42,7 @@ class Asked:
     prompt: str
     at: float
     closed_at: float | None = None  # when the client went away before the answer was over
+    ended_at: float | None = None  # when the server was done with it
 
 
 @dataclass
@@ -69,13 +70,14 @@ def scripted_model(script: Callable[[str, str], Say]) -> Iterator[ScriptedModel]
             one = Asked(system, prompt, time.monotonic())
             model.asked.append(one)
             say = script(system.rpartition("You are ")[2].partition(",")[0], prompt)
-            if say.status != 200:
-                self._plain(say.status, {"error": {"message": "no"}}, say.retry_after_s)
-                return
             try:
-                self._stream(say, one)
+                if say.status != 200:
+                    self._plain(say.status, {"error": {"message": "no"}}, say.retry_after_s)
+                else:
+                    self._stream(say, one)
             except OSError:
                 one.closed_at = one.closed_at or time.monotonic()
+            one.ended_at = time.monotonic()
 
         def _stream(self, say: Say, one: Asked) -> None:
             self.send_response(200)

@@ -131,7 +131,11 @@ def test_a_workflow_that_is_wrong_is_named_by_file_and_line(shell: Shell) -> Non
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--workflow", "heli"), "there is no workflow called 'heli' (there are: helix, solo): did you mean 'helix'?"),
+        (
+            ("--workflow", "heli"),
+            "there is no workflow called 'heli' (there are: helix, phases, pipeline, sections, solo, swarm): "
+            "did you mean 'helix'?",
+        ),
         (("--workflow", "none.toml"), "none.toml: cannot read this file: No such file or directory"),
         (("--llm", "lmstudoi"), "did you mean 'lmstudio'?"),
         (("--llm", "gopher://there"), "The endpoint's URL is not usable"),
@@ -255,7 +259,7 @@ def test_a_connection_file_that_is_none(shell: Shell, text: str, words: str) -> 
         (("wacth",), "No such command 'wacth'. Did you mean 'watch'?"),
         (("cancel",), "Missing argument"),
         (("run",), "Missing argument"),
-        (("export", "latest", "--format", "pdf"), "'pdf' is none of md, jsonl"),
+        (("export", "latest", "--format", "docx"), "'docx' is none of md, html, pdf, jsonl"),
         (("watch", "-o", "txt"), "'txt' is none of text, json, raw, partial; did you mean 'text'?"),
         (("watch", "--since", "soon"), "--since soon: write 30s, 10m, 2h or 1d"),
         (("watch", "--tail", "-3"), "--tail -3: write a number of lines, or all"),

@@ -45,7 +45,7 @@ def test_agents_and_config_are_inside(wheel: Path) -> None:
     assert "felixhub/defaults/config/workflows/helix.toml" in names and "felixhub/py.typed" in names
     # Ours is the only package: `agents`, say, would hide somebody else's.
     assert {name.split("/")[0] for name in names} == {"felixhub", f"felixhub-{__version__}.dist-info"}
-    assert not [name for name in names if "__pycache__" in name or "test" in Path(name).name]
+    assert not [name for name in names if "__pycache__" in name or "/tests/" in name or "/test_" in name]
 
 
 def test_it_runs_from_the_wheel_alone(wheel: Path, shell: Shell, model: OfflineModel) -> None:

@@ -1,4 +1,4 @@
-"""Each preset from one command on the offline model, to its end; nothing in its document that the input does not say."""
+"""Each preset from one command on the offline model, to its end; its document says nothing that the input does not."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ def flat(text: str) -> str:
 
 def claims(document: str) -> list[str]:
     """What a document quotes, and every sentence with a figure: whoever invents something, invents one of these."""
+    document = document.partition("## Basis")[0]  # what it is made from, counted
     document = re.sub(r"\s*\[[^\]]*\]", "", document)  # where it is from
     quoted = [part.partition("”")[0] for part in document.split("“")[1:]]
     said = [sentence for line in document.splitlines() for sentence in sentences_of(LEAD.sub("", line))]

@@ -245,6 +245,22 @@ def test_it_speaks_as_a_real_model_does(streaming: bool) -> None:
         asyncio.run(go(model))
 
 
+def test_the_temperature_of_a_request_counts() -> None:
+    system = {"role": "system", "content": "You are drone-1, in the role of research."}
+    messages = [system, prompt("drone", documents=DOCUMENTS)[1]]
+
+    async def go(model: OfflineModel) -> None:
+        client = made(model)
+        for temperature in (0.5, 0.9):
+            text = text_of(await told(client, ModelRequest(messages, temperature=temperature)))
+            assert text == write(messages, temperature=temperature)
+        await client.aclose()
+
+    with serving() as model:
+        asyncio.run(go(model))
+    assert write(messages, temperature=0.5) != write(messages, temperature=0.9)
+
+
 def test_many_at_once_and_one_after_the_other_on_the_same_connection() -> None:
     async def go(model: OfflineModel) -> None:
         client = made(model)

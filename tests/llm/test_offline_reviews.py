@@ -175,6 +175,13 @@ def test_what_is_only_new_or_shortened_is_no_contradiction(sentence: str) -> Non
     assert contradictions(Source("x", sentence), [Source("brief.md", BRIEF)]) == []
 
 
+def test_a_figure_that_another_sentence_gives_is_no_contradiction() -> None:
+    brief = Source("memo.md", "39 buses cover less than 220 km a day. 14 buses cover between 220 and 290 km a day.")
+    assert contradictions(Source("x", "There are 14 buses that cover up to 290 km a day."), [brief]) == []
+    (found,) = contradictions(Source("x", "There are 15 buses that cover up to 290 km a day."), [brief])
+    assert "“15”" in found.what
+
+
 def test_a_placeholder_is_an_issue_and_its_sentence_goes() -> None:
     text = SOUND.replace("- Bring ear plugs if you", "- TODO: say what people")
     found = told("reviewer", review=True, context=(thought("coder", text),))
@@ -238,6 +245,11 @@ def test_a_steered_text_follows_the_feedback() -> None:
     assert text.startswith("# Notice\n\nAs asked instead")
 
 
+def test_what_the_text_says_already_is_not_said_twice() -> None:
+    text = told("coder", revises=SOUND, feedback=(Feedback(instead="Say who the contractor is"),))
+    assert text.count("The contractor is Aldermere Rail.") == 1
+
+
 def test_feedback_adds_up_in_order() -> None:
     second = Feedback(wrong="The contractor is Aldermere Rail.")
     text = told("coder", revises=SOUND, feedback=(FEEDBACK, second))
@@ -254,7 +266,10 @@ def test_a_text_that_was_broken_off_early_is_written_from_the_request() -> None:
 
 def test_a_limit_of_words_is_kept() -> None:
     limited = Feedback(instead="Be short", constraints="at most 40 words")
-    assert len(told("coder", revises=SOUND, feedback=(limited,)).split()) <= 40 < len(SOUND.split())
+    for text in (SOUND, " ".join(SOUND.split())):
+        short = told("coder", revises=text, feedback=(limited,))
+        assert len(short.split()) <= 40 < len(text.split()) and "Be short" in short
+        assert "Residents are told at least six weeks before the work begins." in short
 
 
 def test_numbers_have_no_gaps_where_items_were_dropped() -> None:

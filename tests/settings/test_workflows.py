@@ -119,6 +119,8 @@ def test_each_mistake_has_its_line(tmp_path: Path, text: str, expected: list[str
 SECOND = "[[stages]]\nname = 'b'\nagent = 'critic'\n"
 REVIEW = SECOND + "after = ['a']\nreviews = 'a'\n"
 THIRD = "[[stages]]\nname = 'c'\nagent = 'critic'\n"
+BY_B = "after = ['b']\nrevises = 'a'\n"
+BY_D = "after = ['d']\nrevises = 'a'\n"
 LIST = "[[lists.things]]\nname = 'one'\n"
 EACH = STAGE + "for_each = 'things'\n"
 
@@ -184,6 +186,32 @@ EACH = STAGE + "for_each = 'things'\n"
             ["4: 'on_change' must be 'redo' or 'stale', not 'redoo': did you mean 'redo'?"],
         ),
         (STAGE + "review = 'b'", ["4: there is no key 'review' here: did you mean 'reviews'?"]),
+        (
+            STAGE.replace("'a'", "'n'") + "section = 'N'\n" + STAGE + REVIEW,
+            ["12: stage 'b' reviews 'a', which is no section: give 'a' a section"],
+        ),
+        (
+            STAGE + REVIEW + REVIEW.replace("'b'", "'d'") + THIRD + "after = ['b', 'd']\nrevises = 'a'",
+            ["17: stage 'c' revises by 'b' and 'd': let it come after one review, and write a stage for each"],
+        ),
+        (
+            STAGE + REVIEW + THIRD + BY_B + THIRD.replace("'c'", "'d'") + BY_B,
+            ["13: stages 'c' and 'd' revise by the same review 'b': one is enough"],
+        ),
+        (
+            STAGE + REVIEW + REVIEW.replace("'b'", "'d'") + THIRD + BY_B + THIRD.replace("'c'", "'e'") + BY_D,
+            [
+                "18: stages 'c' and 'e' revise 'a' side by side, and one text would be lost: let one's review come"
+                " after the other"
+            ],
+        ),
+        (
+            STAGE + "section = 'A'\ngate = true\n" + REVIEW.replace("['a']", "['c']") + THIRD + "after = ['a']",
+            [
+                "9: stage 'b' waits for itself: a gate opens only when all who work on its text are done",
+                "14: stage 'c' waits for itself: a gate opens only when all who work on its text are done",
+            ],
+        ),
         # Lists.
         (
             STAGE + "for_each = 'thing'\n" + LIST,

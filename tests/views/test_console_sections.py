@@ -91,7 +91,7 @@ def test_without_review_approvals_are_not_told() -> None:
     script = consent()
     ready(script, 1, "risks")
     script.add(SectionApproved, 1, section="risks", version=1, by="auto")
-    assert shown(script) == "12:00:01 hub        ◆ 'Risks' is ready · version 1 · 1 of 2"
+    assert shown(script) == "12:00:01 hub        ◆ 'Risks' is ready · version 1 · 1 of 2 written"
 
 
 def test_a_run_with_one_text_says_no_more_than_before() -> None:
@@ -100,7 +100,7 @@ def test_a_run_with_one_text_says_no_more_than_before() -> None:
     script.add(SectionApproved, 1, section="synthesis", version=1, by="auto")
     assert shown(script) == ""
     ready(script, 2, "synthesis", 2, by="synthesis")
-    assert shown(script) == "12:00:02 hub        ◆ 'Answer' is ready · version 2 · 1 of 1"
+    assert shown(script) == "12:00:02 hub        ◆ 'Answer' is ready · version 2 · 1 of 1 written"
 
 
 def test_who_steered_and_what_for() -> None:

@@ -165,6 +165,7 @@ def test_a_review_is_asked_for_the_form_and_nothing_else() -> None:
     asked = an_assignment(review=True, instruction="Judge it.", checkpoint=0.0, missing=(), own="")
     user = build_prompt(asked)[1]["content"]
     before, _, after = user.partition(FORM)
+    assert "Judge it.\n\nThe text to review is the last of the thoughts of the others, hourglass's." in before
     assert before.endswith("Your answer is only one JSON object of this form, with no text before or after it:\n\n")
     assert after.startswith("\n\nApprove when nothing has to be put right") and "could not be read" not in after
     assert read_prompt(build_prompt(asked)).role == "review"

@@ -285,7 +285,7 @@ def test_an_assignment_that_comes_again_is_one_thought(hub: SmallHub, work: Work
     worker = work(think)
     hub.begin()
     started = hub.wait_for("thought.started")
-    assign, _ = hub.ask(lambda: hub.post.assignment(started.thought))
+    assign, *_ = hub.ask(lambda: hub.post.assignment(started.thought))
 
     def send_again() -> None:
         hub.ask(lambda: hub.tell(worker.session.worker.session, assign))
