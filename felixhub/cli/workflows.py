@@ -23,7 +23,13 @@ WIDTH_MAX = 100
 WIDTH_ELSEWHERE = 80  # when nobody's terminal says how wide it is
 
 app = typer.Typer(
-    help="The workflows: list them, check one, draw one.",
+    help="""The workflows: list them, check one, draw one.
+
+\b
+felixhub workflows list
+felixhub workflows check my-team.toml
+felixhub workflows show pipeline
+""",
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,

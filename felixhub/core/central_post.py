@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from felixhub.core import briefing, commands, engine, sessions, starting, writing
+from felixhub.core import briefing, commands, ending, engine, sessions, starting, writing
 from felixhub.core.decision import Decision, is_within
 from felixhub.core.events import (
     Event,
@@ -50,6 +50,7 @@ class CentralPost:
         self.presence = Presence(limits)
         self._unsettled: set[str] = set()  # runs in which something may be due
         self._waiting: dict[str, list[engine.Waiting]] = {}  # run -> what its last pass could not hand out
+        self._timed: set[str] = set()  # runs in which something may come due by time alone
 
     @property
     def boot(self) -> str:
@@ -103,6 +104,7 @@ class CentralPost:
         gone = self.memory.forget(now)
         for name in gone:
             self._unsettled.discard(name)
+            self._timed.discard(name)
             self._waiting.pop(name, None)
         return gone
 
@@ -186,16 +188,21 @@ class CentralPost:
                     return self._give_up(run, fault, now)
                 if turn.decision.events:
                     return turn.decision
-                if world.waiting:
-                    self._waiting[name] = world.waiting
-                else:
-                    self._waiting.pop(name, None)
+                self._note_waiting(name, world.waiting, now)
             self._unsettled.discard(name)
         return Decision()
 
+    def _note_waiting(self, run: str, waiting: list[engine.Waiting], now: float) -> None:
+        self._waiting.pop(run, None)
+        self._timed.discard(run)
+        if waiting:
+            self._waiting[run] = waiting
+        if any(one.why == "backing_off" or self.presence.is_throttled(one.endpoint, now) for one in waiting):
+            self._timed.add(run)
+
     def _give_up(self, run: Run, fault: Exception, now: float) -> Decision:
         turn = self.memory.turn(now)
-        engine.give_up(run, turn, f"the hub failed on this run ({type(fault).__name__}); its log says why")
+        ending.give_up(run, turn, f"the hub failed on this run ({type(fault).__name__}); its log says why")
         return replace(turn.decision, fault=fault)
 
     def expire(self, now: float, *, leases: bool = True) -> Decision:
@@ -220,11 +227,9 @@ class CentralPost:
                 run = self.memory.run_of[thought.id]
                 writing.abandon(run, thought, "cancelled", f"cancelled by {thought.cancelling.by}", turn)
         # A back-off may be over, a throttled endpoint free again. Nothing else in a run comes due by time alone.
-        self._unsettled.update(self._waiting)
+        self._unsettled.update(self._timed)
         # Text that streams spends a budget; no other partial settles anything.
-        self._unsettled.update(
-            run.id for run in self.memory.unfinished_runs if run.started.settings.budget_tokens is not None
-        )
+        self._unsettled.update(run.id for run in self.memory.unfinished_runs if run.is_over_budget)
         return turn.decision
 
     def _world(self) -> engine.World:

@@ -1,6 +1,7 @@
 """The workflow engine: what is due next in a run. Pure: it looks at a run and at who is there, and emits events.
 
-Owns: when a stage starts, is tried again and ends; who gets which thought; when a run ends. Must not: change anything.
+Owns: when a stage starts, is tried again and ends; who gets which thought; when a run ends. Must not: change anything,
+or say what an end comes to (`ending.py` does).
 A pass emits what is due given the state before it; the caller applies and asks again until nothing more is due.
 """
 
@@ -13,26 +14,19 @@ from typing import Literal
 from felixhub.core import helix
 from felixhub.core.approval import approve_by_itself, approves, awaiting, is_past_gate
 from felixhub.core.decision import Turn, is_within
+from felixhub.core.ending import close, end, finish, given_last, is_whole, wind_down
 from felixhub.core.events import (
     AgentJoined,
-    Outcome,
     RunBudgetSpent,
-    RunCancelled,
-    RunFailed,
-    RunFinished,
     SectionReady,
     StageFinished,
     StageStarted,
-    SynthesisFinished,
     SynthesisStarted,
-    Usage,
 )
 from felixhub.core.limits import Limits
-from felixhub.core.material import best, context, inputs, missing, reviews_before
+from felixhub.core.material import context, inputs, missing, reviews_before
 from felixhub.core.presence import Presence
-from felixhub.core.result import degraded, result, whys
 from felixhub.core.run import Run, StageState
-from felixhub.core.section import Section
 from felixhub.core.workflow import SYNTHESIS, Stage
 
 UNREAD_MAX = 1  # reviews that could not be read, before their stage fails
@@ -90,10 +84,10 @@ def advance(run: Run, turn: Turn, world: World) -> None:
     if run.ended:
         return
     if run.cancelled_by is not None or run.failed_stage:
-        _wind_down(run, turn)
+        wind_down(run, turn)
         return
-    if _is_over_budget(run, turn):
-        _close(run, turn, world.limits)
+    if _has_spent_all(run, turn):
+        close(run, turn, world.limits)
         return
     if run.paused:
         for thought in run.open_thoughts():
@@ -107,66 +101,18 @@ def advance(run: Run, turn: Turn, world: World) -> None:
         _advance_stage(run, stage, has_converged, turn, world)
     due = approve_by_itself(run, turn)
     if not unfinished and not due and not awaiting(run):
-        _end(run, turn, world.limits)
+        end(run, turn, world.limits)
 
 
-# ---- the budget ------------------------------------------------------------------------------------------------------
-
-
-def _is_over_budget(run: Run, turn: Turn) -> bool:
+def _has_spent_all(run: Run, turn: Turn) -> bool:
+    """Whether the budget is spent while there is something left to think."""
+    if run.budget_spent is not None:
+        return True
+    if not run.is_over_budget or all(stage.ended or is_whole(run, stage) for stage in run.stages.values()):
+        return False
     budget = run.started.settings.budget_tokens
-    if budget is None or run.budget_spent is not None:
-        return run.budget_spent is not None
-    spent = run.tokens_spent()
-    is_over = spent >= budget and any(not stage.ended and not _is_whole(run, stage) for stage in run.stages.values())
-    if is_over:
-        turn.emit(RunBudgetSpent, run.id, run.last_seq, tokens=spent, budget_tokens=budget)
-    return is_over
-
-
-def _close(run: Run, turn: Turn, limits: Limits) -> None:
-    """Stop what streams, end every stage, and finish with what there is."""
-    if run.budget_spent is None:
-        return  # It is being said in this very pass.
-    by = f"the budget of {run.budget_spent.budget_tokens} tokens"
-    open_thoughts = run.open_thoughts()
-    for thought in open_thoughts:
-        if thought.cancelling is None:
-            turn.cancel_thought(run, thought.id, by=by, reason="cancelled")
-    unfinished = [stage for stage in run.stages.values() if not stage.ended]
-    if open_thoughts:
-        return
-    for stage in unfinished:
-        _break_off(run, stage, f"{by} is spent", turn)
-    if not unfinished:
-        _end(run, turn, limits)
-
-
-def give_up(run: Run, turn: Turn, why: str) -> None:
-    """End a run that the hub itself cannot carry on with: its thoughts keep their text, everybody else goes on."""
-    for thought in run.open_thoughts():
-        turn.abandon_thought(
-            run, thought.id, length=len(thought.text), reason="agent_error", error="the hub failed", retry_s=None
-        )
-    for stage in run.stages.values():
-        if not stage.ended:
-            _end_stage(run, stage, "the hub failed", turn)
-    turn.emit(RunFailed, run.id, run.last_seq, error=why, usage=Usage(estimated=True), seconds=_seconds(run, turn))
-
-
-def _end_stage(run: Run, stage: StageState, why: str, turn: Turn) -> None:
-    outcome: Outcome = "abandoned" if stage.started else "skipped"
-    turn.emit(StageFinished, run.id, run.last_seq, stage=stage.spec.name, round=stage.round, outcome=outcome, why=why)
-
-
-def _break_off(run: Run, stage: StageState, why: str, turn: Turn) -> None:
-    """End a stage where it is; if all of its text is there, as final."""
-    if _is_whole(run, stage):
-        _finish(run, stage, "final", "", turn)
-    elif stage.final_thought:
-        _finish(run, stage, "abandoned", why, turn)
-    else:
-        _end_stage(run, stage, why, turn)
+    turn.emit(RunBudgetSpent, run.id, run.last_seq, tokens=run.tokens_spent(), budget_tokens=budget)
+    return True
 
 
 def _join_workers(run: Run, turn: Turn, world: World) -> None:
@@ -192,31 +138,31 @@ def _advance_stage(run: Run, stage: StageState, has_converged: bool, turn: Turn,
         return
     before = [run.stages[name] for name in spec.after]
     is_free = all(other.ended for other in before)
-    has_said_all = not is_each or _given_last(run, stage) == now_given
-    if _is_whole(run, stage) and (is_free or not is_each):
-        _finish(run, stage, "final", "", turn)
+    has_said_all = not is_each or given_last(run, stage) == now_given
+    if is_whole(run, stage) and (is_free or not is_each):
+        finish(run, stage, "final", "", turn)
         return
     if stage.index and has_converged and stage.reopened is None and spec.name != SYNTHESIS:
-        _finish(run, stage, "final", f"the team has converged at {stage.checkpoint:.1f}", turn)
+        finish(run, stage, "final", f"the team has converged at {stage.checkpoint:.1f}", turn)
         return
     if stage.cancelled_by is not None:
         if is_free or spec.name != SYNTHESIS:  # Without a synthesis the best of all thoughts is the result.
-            _finish(run, stage, "abandoned", f"cancelled by {stage.cancelled_by}", turn)
+            finish(run, stage, "abandoned", f"cancelled by {stage.cancelled_by}", turn)
         return
     if stage.last_abandoned and stage.last_abandoned.retry_s is None and has_said_all:
         if is_free or not is_each:
-            _finish(run, stage, "abandoned", _why(stage), turn)
+            finish(run, stage, "abandoned", _why(stage), turn)
         return
     if stage.unread > UNREAD_MAX and stage.verdict is not None:
-        _finish(run, stage, "abandoned", f"its review could not be read ({stage.verdict.fault})", turn)
+        finish(run, stage, "abandoned", f"its review could not be read ({stage.verdict.fault})", turn)
         return
     if spec.optional and spec.name not in run.started.settings.include:
-        _finish(run, stage, "skipped", "not asked for", turn)
+        finish(run, stage, "skipped", "not asked for", turn)
         return
     if not is_free and (has_said_all or not now_given):
         return
     if why := _why_skipped(run, stage, before):
-        _finish(run, stage, "skipped", why, turn)
+        finish(run, stage, "skipped", why, turn)
         return
     if not all(is_past_gate(run, stage, other) for other in before):
         return
@@ -225,25 +171,6 @@ def _advance_stage(run: Run, stage: StageState, has_converged: bool, turn: Turn,
     if not stage.started:
         turn.emit(StageStarted, run.id, run.last_seq, stage=spec.name, round=stage.round)
     _assign(run, stage, turn, world)
-
-
-def _is_whole(run: Run, stage: StageState) -> bool:
-    """Whether all of its text is there; a synthesis after each thought must be made from all that there is now."""
-    if stage.index < len(stage.spec.checkpoints) or stage.last_abandoned is not None:
-        return False
-    is_each = stage.spec.name == SYNTHESIS and run.synthesizes_each
-    return not is_each or _given_last(run, stage) == inputs(run)
-
-
-def _given_last(run: Run, stage: StageState) -> list[str]:
-    """What a synthesis was last given, if that ended well or for good, and nobody wants it otherwise."""
-    if stage.last_abandoned is not None:
-        last: str | None = stage.last_abandoned.thought if stage.last_abandoned.retry_s is None else None
-    elif stage.reopened is not None and stage.reopened.reason != "changed":
-        last = None
-    else:
-        last = stage.final_thought
-    return list(run.thoughts[last].started.context) if last else []
 
 
 def _why_skipped(run: Run, stage: StageState, before: list[StageState]) -> str:
@@ -299,10 +226,11 @@ def _assign(run: Run, stage: StageState, turn: Turn, world: World) -> None:
         sum(len(run.text_of(source).encode()) for source in (*given, *((revises,) if revises else ())))
         + sum(document.size for document in run.started.documents if document.whole)
         + sum(passage.end - passage.start for passage in passages)
+        + sum(len("".join((said.wrong, said.instead, said.constraints)).encode()) for _, said in stage.feedback)
     )
     if size > world.limits.assignment_bytes_max:
         why = f"context_exceeded: it would be given {size} bytes, and {world.limits.assignment_bytes_max} is the most"
-        _finish(run, stage, "abandoned", why, turn)
+        finish(run, stage, "abandoned", why, turn)
         return
     world.book(spec.agent, "" if card.program else endpoint)
     started = turn.start_thought(
@@ -358,99 +286,3 @@ def _why(stage: StageState) -> str:
     if last is None:
         return ""
     return f"{last.reason}: {last.error}" if last.error else last.reason
-
-
-def _finish(run: Run, stage: StageState, outcome: Outcome, why: str, turn: Turn) -> None:
-    if stage.spec.name == SYNTHESIS:
-        _finish_synthesis(run, stage, outcome, why, turn)
-    section = run.sections.get(stage.target)
-    has_text = stage.final_thought is not None and stage.spec.reviews is None
-    # A stage that fails after a final text leaves that, unless there is a version already.
-    if section is not None and has_text and (outcome == "final" or _has_no_version(section, stage)):
-        assert stage.final_thought is not None
-        final = run.thoughts[stage.final_thought].final
-        turn.emit(
-            SectionReady,
-            run.id,
-            run.last_seq,
-            section=section.name,
-            version=section.next_number,
-            by=stage.spec.agent,
-            thought=stage.final_thought,
-            whole=final is not None and not final.truncated,
-        )
-    turn.emit(StageFinished, run.id, run.last_seq, stage=stage.spec.name, round=stage.round, outcome=outcome, why=why)
-
-
-def _has_no_version(section: Section, stage: StageState) -> bool:
-    return section.current is None and stage.spec.revises is None
-
-
-def _finish_synthesis(run: Run, stage: StageState, outcome: Outcome, why: str, turn: Turn) -> None:
-    """Say what the synthesis is: the one that was made, else the one before, else the best final thought."""
-    degraded: tuple[str, ...] = ()
-    thought = run.thoughts[stage.final_thought] if stage.final_thought else None
-    if thought is not None and outcome != "final":
-        degraded = (f"no new synthesis ({why}): this is the one before",)
-    if thought is None:
-        thought = best(run)
-        by = thought.started.agent if thought else ""
-        degraded = (f"no synthesis ({why}): this is the best final thought, by {by}",)
-    if thought is None or thought.final is None:
-        return
-    turn.emit(
-        SynthesisFinished,
-        run.id,
-        run.last_seq,
-        thought=thought.id,
-        confidence=thought.final.confidence,
-        degraded=degraded,
-    )
-
-
-def _wind_down(run: Run, turn: Turn) -> None:
-    """Cancelled, or a stage failed that must not: stop what streams, then end every stage, then the run."""
-    fatal = run.failed_stage
-    by = run.cancelled_by or "hub"
-    open_thoughts = run.open_thoughts()
-    for thought in open_thoughts:
-        if thought.cancelling is None:
-            turn.cancel_thought(run, thought.id, by=by, reason="cancelled")
-    if open_thoughts:
-        return
-    why = f"the run was cancelled by {by}" if fatal is None else "the run failed"
-    for stage in run.stages.values():
-        if not stage.ended:
-            _break_off(run, stage, why, turn)
-    seconds = _seconds(run, turn)
-    if fatal is not None:
-        error = f"stage '{fatal.spec.name}' failed: {fatal.why}"
-        turn.emit(RunFailed, run.id, run.last_seq, error=error, usage=run.usage(), seconds=seconds)
-    else:
-        turn.emit(RunCancelled, run.id, run.last_seq, by=by, usage=run.usage(), seconds=seconds)
-
-
-def _seconds(run: Run, turn: Turn) -> float:
-    return round(max(0.0, turn.now - run.started.at), 3)
-
-
-def _end(run: Run, turn: Turn, limits: Limits) -> None:
-    seconds, usage = _seconds(run, turn), run.usage()
-    if not inputs(run):
-        spent = f"the budget of {run.budget_spent.budget_tokens} tokens is spent, and " if run.budget_spent else ""
-        error = f"{spent}no agent finished a thought: {whys(run)}"
-        turn.emit(RunFailed, run.id, run.last_seq, error=error[:4_000], usage=usage, seconds=seconds)
-        return
-    text, cut = result(run), []
-    if len(text.encode()) > limits.result_bytes_max:
-        text = text.encode()[: limits.result_bytes_max].decode(errors="ignore")
-        cut = [f"the result is cut at {limits.result_bytes_max} bytes; its stages hold the whole text"]
-    turn.emit(
-        RunFinished,
-        run.id,
-        run.last_seq,
-        result=text,
-        degraded=tuple(degraded(run) + cut),
-        usage=usage,
-        seconds=seconds,
-    )

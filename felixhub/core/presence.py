@@ -111,8 +111,12 @@ class Presence:
             closed_until = max(closed_until, before.closed_until)
         self._throttles[endpoint] = Throttle(max(1, open_now // 2), closed_until, closed_until + THROTTLE_S)
 
-    def concurrent_max(self, endpoint: str, configured: int, now: float) -> int:
+    def is_throttled(self, endpoint: str, now: float) -> bool:
         throttle = self._throttles.get(endpoint)
-        if throttle is None or now >= throttle.until:
+        return throttle is not None and now < throttle.until
+
+    def concurrent_max(self, endpoint: str, configured: int, now: float) -> int:
+        if not self.is_throttled(endpoint, now):
             return configured
+        throttle = self._throttles[endpoint]
         return 0 if now < throttle.closed_until else min(configured, throttle.concurrent_max)

@@ -115,6 +115,9 @@ def plan_revision(run: Run, request: Steer | Regenerate) -> Plan:
     thought = _open_thought(run, stage)
     if stage.cancelled_by is not None and not stage.ended:
         raise ProtocolViolation("being_cancelled", f"{stage.spec.agent} is being cancelled: wait until it has ended")
+    if stage.outcome == "skipped":
+        sentence = f"{stage.spec.agent} was passed over ({stage.why}): what it depends on must change first"
+        raise ProtocolViolation("not_begun", sentence)
     checkpoint, revises = _where(run, stage)
     has_begun = stage.ended or stage.index or stage.last_abandoned or stage.final_thought or stage.feedback
     if not is_steer and thought is None and not has_begun:
@@ -205,7 +208,10 @@ def _add_followers(plan: Plan, run: Run, changed: StageState, command: str, *, b
         if but is not None and stage.target == but:
             reached.add(stage.spec.name)
             continue
-        if stage.cancelled_by is not None or _was_not_asked_for(run, stage):
+        # Who was given up stays so, unless the text it works on was given up with it and is wanted again.
+        is_given_up = stage.cancelled_by is not None
+        is_wanted_again = changed.cancelled_by is not None and stage.target == changed.target
+        if (is_given_up and not is_wanted_again) or _was_not_asked_for(run, stage):
             continue
         if stage.spec.name == SYNTHESIS and run.synthesizes_each and not stage.ended:
             continue  # It follows every change by itself.
@@ -285,9 +291,14 @@ def plan_approval(run: Run, request: Approve) -> Plan:
 
 
 def _why_not_with_all(run: Run, section: Section) -> str | None:
-    """Why a section is not among all that are approved together: one that was given up is approved by name only."""
+    """Why a section is not among all that are approved together: one that was given up is approved by name only.
+
+    A person who has written it since has not given it up.
+    """
     given_up = run.stages[section.name].cancelled_by
-    return why_not(run, section) or (f"it was given up by {given_up}" if given_up is not None else None)
+    if given_up is None or (section.current is not None and section.current.by_person):
+        return why_not(run, section)
+    return f"it was given up by {given_up}"
 
 
 def plan_reopening(run: Run, request: Reopen) -> Plan:

@@ -135,6 +135,7 @@ class Run:
         self.finals: dict[str, Thought] = {}  # agent -> its last final thought, the synthesis left out
         self.members: dict[str, Membership] = {}
         self.commands: dict[str, Done] = {}
+        self._tokens_of_ended = 0
         self.paused: RunPaused | None = None
         self.cancelled_by: str | None = None
         self.budget_spent: RunBudgetSpent | None = None
@@ -213,8 +214,12 @@ class Run:
 
     def tokens_spent(self) -> int:
         """Prompt and answer tokens so far; what no server has counted is estimated from the text."""
-        usage = self.usage()
-        return usage.prompt_tokens + usage.completion_tokens
+        return self._tokens_of_ended + sum(thought.tokens for thought in self.open_thoughts())
+
+    @property
+    def is_over_budget(self) -> bool:
+        budget = self.started.settings.budget_tokens
+        return budget is not None and self.budget_spent is None and self.tokens_spent() >= budget
 
     def usage(self) -> Usage:
         """The sum over all thoughts of what each server last said, estimated where none did."""
@@ -275,6 +280,7 @@ class Run:
     def _finalize(self, event: ThoughtFinalized) -> None:
         thought = self.thoughts[event.thought]
         thought.apply(event)
+        self._tokens_of_ended += event.usage.prompt_tokens + event.usage.completion_tokens
         stage = self.stages[thought.started.stage]
         stage.open_thought = None
         stage.verdict = event.verdict
@@ -293,6 +299,7 @@ class Run:
     def _abandon(self, event: ThoughtAbandoned) -> None:
         thought = self.thoughts[event.thought]
         thought.apply(event)
+        self._tokens_of_ended += thought.tokens
         stage = self.stages[thought.started.stage]
         stage.open_thought = None
         stage.last_abandoned = event

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from felixhub.core.expansion import expand
 from felixhub.core.names import HUB, NAME_PATTERN
@@ -21,8 +21,9 @@ def faults(workflow: Workflow, cards: Mapping[str, Card]) -> list[tuple[str, str
     """What is wrong with a workflow, at most 20 things: (stage, list or agent at fault, sentence). Empty when sound."""
     found = [*_of_names(workflow), *_of_agents(workflow, cards), *_of_lists(workflow)]
     stages = {stage.name: stage for stage in workflow.stages}
+    earlier = _earlier(stages)
     for stage in workflow.stages:
-        found.extend((stage.name, sentence) for sentence in _of_stage(stage, stages))
+        found.extend((stage.name, sentence) for sentence in _of_stage(stage, stages, earlier))
     if not found:
         found = _of_expansion(workflow, cards)
     return list(dict.fromkeys(found))[:FAULTS_MAX]
@@ -60,14 +61,14 @@ def _of_lists(workflow: Workflow) -> list[tuple[str, str]]:
     return found
 
 
-def _of_stage(stage: Stage, stages: Mapping[str, Stage]) -> list[str]:
+def _of_stage(stage: Stage, stages: Mapping[str, Stage], earlier: Mapping[str, int]) -> list[str]:
     found = [f"stage '{stage.name}' comes after '{o}', which does not exist" for o in stage.after if o not in stages]
     if list(stage.checkpoints) != sorted(set(stage.checkpoints)):
         found.append(f"the checkpoints of stage '{stage.name}' must rise from wide to narrow")
     if stage.reviews and stage.revises:
         found.append(f"stage '{stage.name}' reviews and revises: make two stages of it")
     for verb, name in (("reviews", stage.reviews), ("revises", stage.revises)):
-        found.extend(_of_target(stage, verb, name, stages) if name else ())
+        found.extend(_of_target(stage, verb, name, stages, earlier) if name else ())
     if (stage.reviews or stage.revises) and stage.section:
         found.append(f"stage '{stage.name}' writes no section of its own: the section belongs to what it works on")
     if (stage.reviews or stage.revises) and len(stage.checkpoints) > 1:
@@ -79,7 +80,9 @@ def _of_stage(stage: Stage, stages: Mapping[str, Stage]) -> list[str]:
     return found
 
 
-def _of_target(stage: Stage, verb: str, name: str, stages: Mapping[str, Stage]) -> list[str]:
+def _of_target(
+    stage: Stage, verb: str, name: str, stages: Mapping[str, Stage], earlier: Mapping[str, int]
+) -> list[str]:
     target = stages.get(name)
     if target is None:
         return [f"stage '{stage.name}' {verb} '{name}', which does not exist"]
@@ -87,12 +90,12 @@ def _of_target(stage: Stage, verb: str, name: str, stages: Mapping[str, Stage]) 
         return [f"stage '{stage.name}' {verb} '{name}', which writes no text of its own"]
     if target.for_each != stage.for_each:
         return [f"stage '{stage.name}' {verb} '{name}', so both must be for_each of the same list, or of none"]
-    if verb == "reviews" and not _comes_after(stage, name, stages):
+    if verb == "reviews" and not _comes_after(stage, name, stages, earlier):
         return [f"stage '{stage.name}' reviews '{name}', so it must come after it"]
-    return _of_revising(stage, name, stages) if verb == "revises" else []
+    return _of_revising(stage, name, stages, earlier) if verb == "revises" else []
 
 
-def _of_revising(stage: Stage, name: str, stages: Mapping[str, Stage]) -> list[str]:
+def _of_revising(stage: Stage, name: str, stages: Mapping[str, Stage], earlier: Mapping[str, int]) -> list[str]:
     reviews = [other for other in stage.after if other in stages and stages[other].reviews == name]
     if not reviews:
         return [f"stage '{stage.name}' revises '{name}', so it must come after a stage that reviews '{name}'"]
@@ -104,7 +107,7 @@ def _of_revising(stage: Stage, name: str, stages: Mapping[str, Stage]) -> list[s
             continue
         if reviews[0] in other.after:
             return [f"stages '{stage.name}' and '{other.name}' revise by the same review '{reviews[0]}': one is enough"]
-        if not _comes_after(stage, other.name, stages) and not _comes_after(other, stage.name, stages):
+        if not any(_comes_after(one, two.name, stages, earlier) for one, two in ((stage, other), (other, stage))):
             sentence = (
                 f"stages '{stage.name}' and '{other.name}' revise '{name}' side by side, and one text would be lost"
             )
@@ -112,17 +115,22 @@ def _of_revising(stage: Stage, name: str, stages: Mapping[str, Stage]) -> list[s
     return []
 
 
-def _comes_after(stage: Stage, name: str, stages: Mapping[str, Stage]) -> bool:
-    seen: set[str] = set()
-    ahead = list(stage.after)
-    while ahead:
-        other = ahead.pop()
-        if other == name:
-            return True
-        if other not in seen and other in stages:
-            seen.add(other)
-            ahead.extend(stages[other].after)
-    return False
+def _earlier(stages: Mapping[str, Stage]) -> dict[str, int]:
+    """Of each stage those that it comes after, directly or not, as bits in the order of the stages.
+
+    A workflow may come from anybody, with hundreds of thousands of these pairs; bits make each one cheap.
+    """
+    bits = {name: 1 << index for index, name in enumerate(stages)}
+    earlier = dict.fromkeys(stages, 0)
+    for name in _order({stage.name: stage.after for stage in stages.values()}):
+        for other in stages[name].after:
+            if other in bits:
+                earlier[name] |= bits[other] | earlier[other]
+    return earlier
+
+
+def _comes_after(stage: Stage, name: str, stages: Mapping[str, Stage], earlier: Mapping[str, int]) -> bool:
+    return bool(earlier[stage.name] >> list(stages).index(name) & 1)
 
 
 def _of_expansion(workflow: Workflow, cards: Mapping[str, Card]) -> list[tuple[str, str]]:
@@ -193,28 +201,31 @@ def _expanded_count(workflow: Workflow) -> int:
 
 
 def _circle(workflow: Workflow, *, gates: bool = False) -> list[str]:
-    """The stages that can never start because they wait for one another; with `gates`, also for an approval."""
-    ahead = {stage.name: set(stage.after) for stage in workflow.stages}
+    """The stages that can never start because they wait for one another; with `gates`, in a run with review."""
+    waits = {stage.name: set(stage.after) for stage in workflow.stages}
     if gates:
-        known = {stage.name: stage for stage in workflow.stages}
-        writers: dict[str, list[str]] = {}
+        gated = {stage.name for stage in workflow.stages if stage.gate}
+        writers: dict[str, set[str]] = {}
+        target = {stage.name: _target(stage) for stage in workflow.stages}
         for stage in workflow.stages:
-            writers.setdefault(_target(stage), []).append(stage.name)
+            writers.setdefault(_target(stage), set()).add(stage.name)
         for stage in workflow.stages:
-            for target in {_target(known[other]) for other in stage.after}:
-                if known[target].gate and target != _target(stage):
-                    ahead[stage.name].update(writers[target])
-    waiting = {name: len(others) for name, others in ahead.items()}
+            for other in {target[name] for name in stage.after} & gated - {_target(stage)}:
+                waits[stage.name] |= writers[other]
+    return sorted(set(waits).difference(_order(waits)))
+
+
+def _order(waits: Mapping[str, Collection[str]]) -> list[str]:
+    """The stages, each after those it waits for; those that wait for one another are left out."""
+    waiting = {name: sum(other in waits for other in set(others)) for name, others in waits.items()}
     followers: dict[str, list[str]] = {}
-    for name, others in ahead.items():
-        for other in others:
+    for name, others in waits.items():
+        for other in set(others):
             followers.setdefault(other, []).append(name)
-    free = [name for name, count in waiting.items() if count == 0]
-    while free:
-        name = free.pop()
-        del waiting[name]
+    order = [name for name, count in waiting.items() if count == 0]
+    for name in order:  # It grows while it is gone through.
         for follower in followers.get(name, ()):
             waiting[follower] -= 1
             if waiting[follower] == 0:
-                free.append(follower)
-    return sorted(waiting)
+                order.append(follower)
+    return order

@@ -75,6 +75,15 @@ def test_what_streams_counts_and_is_stopped_with_its_text_kept() -> None:
     ]
 
 
+def test_what_was_abandoned_is_spent_too() -> None:
+    team, workers = begin(chain(), budget_tokens=100)
+    workers["planner"].write("Half", tokens=70)
+    workers["planner"].abandon("llm_error")
+    team.wait(2.0)
+    workers["planner"].write("Half", tokens=30)
+    assert spent(team) == (100, 100)
+
+
 def test_a_thought_that_ends_as_it_is_stopped_counts() -> None:
     team, workers = begin(chain(), budget_tokens=100)
     thought = workers["planner"].thought

@@ -263,6 +263,17 @@ def test_reviews_and_revisions_of_a_text_stand_when_a_person_edits_it() -> None:
     assert "Mine." in team.last(RunFinished).result
 
 
+def test_without_review_a_persons_text_is_approved_whatever_a_review_said_of_the_one_before() -> None:
+    team, workers = begin(pipeline(rounds_max=1))
+    workers["coder"].finish("First text.")
+    workers["reviewer"].finish(rejected("too short"))
+    workers["refiner"].finish("Longer text.")
+    workers["reviewer"].finish(rejected("still too short"))
+    assert team.of(SectionApproved) == []
+    do(team, "edit", section="code", text="Mine.")
+    assert (team.last(SectionApproved).version, team.last(SectionApproved).by) == (3, "auto")
+
+
 def test_a_text_that_is_still_to_be_written_cannot_be_edited_under_the_writers_hands() -> None:
     team, workers = begin(two(), review=True)
     assert "planner is not done with 'Plan'" in refused(team, "section_busy", "edit", section="plan", text="Mine.")

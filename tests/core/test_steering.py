@@ -21,6 +21,7 @@ from felixhub.core.events import (
     ThoughtCancelling,
     ThoughtStarted,
 )
+from felixhub.core.limits import Limits
 from felixhub.core.messages import Cancel, Ok, Steer
 from felixhub.core.workflow import Converge, Stage, Synthesis, Workflow
 
@@ -240,6 +241,25 @@ def test_steer_needs_a_word_and_regenerate_something_that_began() -> None:
     refused(team, "not_begun", "regenerate", agent="coder")
 
 
+def test_who_was_passed_over_cannot_be_steered_into_thinking() -> None:
+    team, workers = begin(pipeline(), review=True)
+    workers["coder"].finish("First text.")
+    workers["reviewer"].finish(APPROVED)
+    assert "not asked for" in refused(team, "not_begun", "steer", agent="tester", wrong="no")
+    assert "the review approves code" in refused(team, "not_begun", "regenerate", agent="refiner")
+
+
+def test_words_without_end_are_refused_by_the_size_of_the_assignment() -> None:
+    team, workers = begin(chain(), review=True)
+    workers["planner"].finish("A plan.")
+    team.post.memory.limits = Limits(assignment_bytes_max=50_000)
+    for _ in range(3):
+        steer(team, section="plan", wrong="x" * 20_000)
+        team.wait(2.0)
+    assert team.last(StageFinished).why.startswith("context_exceeded: it would be given 60")
+    assert text_of(team, "plan") == "A plan."
+
+
 def test_a_run_that_is_failing_takes_no_more_words() -> None:
     workflow = Workflow(
         name="strict",
@@ -430,6 +450,17 @@ def test_cancel_of_what_is_being_steered_ends_it() -> None:
     workers["writer-1"].abandon("superseded")
     assert (team.last(StageFinished).outcome, team.last(StageFinished).why) == ("abandoned", "cancelled by anna")
     assert not workers["writer-1"].is_thinking
+
+
+def test_a_section_that_was_given_up_and_is_wanted_again_is_reviewed_too() -> None:
+    team, workers = begin(pipeline(), review=True)
+    workers["coder"].write("Half")
+    team.command("cancel", section="code")
+    workers["coder"].abandon("cancelled")
+    steer(team, section="code", instead="try again")
+    assert team.thought_of("documenter") is None or team.of(ThoughtCancelling)[-1].agent == "documenter"
+    workers["coder"].finish("First text.")
+    assert [given.text for given in assignment(team, "reviewer").context] == ["First text."]
 
 
 def test_a_cancelled_stage_can_be_steered_back() -> None:

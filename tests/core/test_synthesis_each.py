@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from plots import CARDS, answered, assignment, begin
+from plots import answered, assignment, begin
 from team import Team, Worker
 
 from felixhub.core.events import (
@@ -150,8 +150,9 @@ def test_one_that_never_succeeds_leaves_the_best_final_thought() -> None:
 
 def test_a_cancelled_synthesizer_does_not_end_the_run_early() -> None:
     team, workers = each()
-    assert isinstance(team.command("cancel", agent="sum"), Ok)
     workers["planner"].finish("Plan.")
+    assert isinstance(team.command("cancel", agent="sum"), Ok)
+    workers["sum"].abandon("cancelled")
     assert team.of(SynthesisFinished) == []
     workers["coder"].finish("Code, " * 200)
     workers["writer"].finish("Text.")
@@ -173,6 +174,15 @@ def test_steering_an_input_makes_the_answer_again_once_that_is_there() -> None:
     workers["sum"].finish("Sum of better code.")
     team.command("approve")
     assert team.last(RunFinished).result == "Sum of better code."
+
+
+def test_steering_somebody_who_has_said_nothing_yet_leaves_the_answer_alone() -> None:
+    team, workers = each()
+    workers["planner"].finish("Plan.")
+    thought = workers["sum"].thought
+    team.command("steer", agent="coder", wrong="no")
+    assert [event.agent for event in team.of(ThoughtCancelling)] == ["coder"]
+    assert workers["sum"].thought == thought
 
 
 def test_steering_the_answer_itself_begins_at_once() -> None:
@@ -200,4 +210,3 @@ def test_an_answer_that_a_restart_interrupted_is_made_once() -> None:
     workers["sum"].write(" plan.")
     workers["sum"].finalize()
     assert team.thought_of("sum") is None
-    assert {card.name for card in CARDS} >= set(workers)

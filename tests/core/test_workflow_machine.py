@@ -250,7 +250,7 @@ class Engine(RuleBasedStateMachine):
             self.go_on()
         for _ in range(count):
             if found := self.thinker(self.dice.randrange(8)):
-                self.finish_thought(*found)
+                self.finish_thought(*found, truncated=self.dice.random() < 0.1)
 
     @rule(seed=st.integers(0, 1_000), count=st.integers(3, 9))
     def work_on(self, seed: int, count: int) -> None:
@@ -373,10 +373,29 @@ class Engine(RuleBasedStateMachine):
             rounds = {(stage, number) for stage in tale.specs for number in range(1, tale.rounds.get(stage, 1) + 1)}
             assert set(ends) == rounds, "a round that never ended"
             assert len(team.of(RunFinished, RunFailed, RunCancelled, run=name)) == 1
+            if isinstance(tale.ended, RunFinished) and not tale.budget_spent:
+                check_nothing_is_out_of_date(tale)
         team.viewers.append(Viewer(team, loses=random.Random(1), snapshot=False))
         for viewer in team.viewers:
             viewer.repair()
             viewer.check()
+
+
+def check_nothing_is_out_of_date(tale: Any) -> None:
+    """Every text that is not marked stale was made from the current texts of what it comes after."""
+    for stage, spec in tale.specs.items():
+        made = [
+            told.started for told in tale.thoughts.values() if told.started.stage == stage and told.state == "final"
+        ]
+        is_exempt = spec.context != "after" or spec.on_change == "stale" or stage in tale.given_up
+        if is_exempt or tale.stages[stage] != "final" or stage == "synthesis":
+            continue
+        for target in {tale.target(other) for other in spec.after} - {tale.target(stage)}:
+            writers = {name for name, one in tale.specs.items() if tale.target(name) == target and one.reviews is None}
+            written = tale.sections.get(target)
+            if written and written.versions and writers <= set(spec.after):
+                current = written.versions[written.current - 1][0]
+                assert current in made[-1].context, f"{stage} was made from an earlier text of {target}"
 
 
 def run_awaits(team: Team, run: str) -> tuple[str, ...]:
@@ -385,5 +404,5 @@ def run_awaits(team: Team, run: str) -> tuple[str, ...]:
 
 TestEngine = Engine.TestCase
 TestEngine.settings = settings(
-    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=250, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -13,7 +13,10 @@ from shell import BIN, ESCAPE_CODE, MEMO, ROOT, RUN_HUB, TASK, Shell, Terminal, 
 from felixhub.llm.offline import OfflineModel
 from felixhub.version import __version__
 
-COMMANDS = ["up", "run", "ps", "watch", "cancel", "pause", "resume", "export", "hub", "agent", "offline-model"]
+COMMANDS = [
+    *("up", "run", "ps", "watch", "cancel", "steer", "regenerate", "sections", "approve", "reopen", "edit", "diff"),
+    *("pause", "resume", "export", "hub", "agent", "offline-model", "workflows"),
+]
 HELP_S_MAX = 3.0  # 0.2 s on a machine of one's own; here others work too
 
 

@@ -86,7 +86,7 @@ def _once_faults(events: list[dict[str, Any]], truth: Path, end: str | None) -> 
     if sorted(ended) != sorted(set(ended)) or (ends and sorted(started) != sorted(ended)):
         faults.append(f"{len(started)} thoughts were started, {len(ended)} ended")
     finals = [
-        (event["stage"], event["round"])
+        (event["stage"], event.get("round", 1))
         for event in events
         if event["kind"] == "thought.started" and _is_final(events, event)
     ]
