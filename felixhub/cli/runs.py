@@ -25,7 +25,7 @@ from felixhub.transport.control import ControlClient
 from felixhub.transport.subscriber import Subscription
 from felixhub.views import wording
 from felixhub.views.console import ConsoleOptions, Outcome, watch
-from felixhub.views.safe_text import safe_line
+from felixhub.views.safe_text import safe_json, safe_line
 
 EXIT_FAILED = 1
 EXIT_DEGRADED = 4
@@ -192,7 +192,8 @@ def list_runs(*, hub: str | None, as_json: bool) -> None:
     with ControlClient(finder(settings, hub)) as client:
         rows = client.runs()
     if as_json:
-        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        text = json.dumps(rows, indent=2, ensure_ascii=False)
+        print(safe_json(text) if sys.stdout.isatty() else text)
         return
     if not rows:
         print('no runs yet: felixhub run "TASK" starts one', file=sys.stderr)

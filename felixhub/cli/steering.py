@@ -323,9 +323,11 @@ def _edited(old: str, section: Section) -> tuple[str, Path]:
         shutil.rmtree(file.parent, ignore_errors=True)
         raise ConfigError(f"cannot start the editor {command[0]} ({error.strerror}): set $VISUAL or $EDITOR") from None
     if code:
-        raise ConfigError(
-            f"the editor {command[0]} ended with {code}: nothing is changed (your text is kept in {file})"
-        )
+        kept = f" (your text is kept in {file})"
+        if file.exists() and file.read_bytes() == given:
+            shutil.rmtree(file.parent, ignore_errors=True)
+            kept = ""
+        raise ConfigError(f"the editor {command[0]} ended with {code}: nothing is changed{kept}")
     try:
         text = _checked(_read_file(file), Place(str(file)))
     except OSError as error:
@@ -333,14 +335,6 @@ def _edited(old: str, section: Section) -> tuple[str, Path]:
     if not ended and text.endswith("\n"):
         text = text[:-1]  # The line end that an editor wants, and that the section did not have.
     return text, file
-
-
-def _kept(file: Path, data: bytes, given: bytes) -> str:
-    """Where the user's text is kept; nowhere when there is none."""
-    if data != given:
-        return f" (your text is kept in {file})"
-    shutil.rmtree(file.parent, ignore_errors=True)
-    return ""
 
 
 def _editor() -> list[str]:

@@ -25,8 +25,10 @@ def awaiting(run: Run) -> list[str]:
 
 def holds(run: Run, section: Section) -> bool:
     """Whether the document waits for this section."""
-    stage = run.stages[section.name]
-    return not section.is_approved and stage.cancelled_by is None and stage.outcome != "skipped"
+    if section.is_approved or run.is_given_up(section.name) or run.stages[section.name].outcome == "skipped":
+        return False
+    # When the budget is spent, only what is whole can still become something.
+    return run.budget_spent is None or (section.current is not None and section.current.whole)
 
 
 def unfinished(run: Run, section: Section) -> StageState | None:

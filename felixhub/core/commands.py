@@ -75,7 +75,11 @@ def _commandable(memory: Memory, request: RunCommand) -> Run:
         )
     if run.ended:
         raise ProtocolViolation("run_ended", f"run '{run.id}' has ended already ({run.status})", field="run")
-    is_ending = run.cancelled_by is not None or run.budget_spent is not None or run.failed_stage is not None
+    if (run.is_over_budget or run.budget_spent) and isinstance(request, Steer | Regenerate):
+        budget = run.started.settings.budget_tokens
+        raise ProtocolViolation("budget_spent", f"the budget of {budget} tokens is spent: nothing more can be written")
+    is_closing = run.budget_spent is not None and any(not stage.ended for stage in run.stages.values())
+    is_ending = run.cancelled_by is not None or is_closing or run.failed_stage is not None
     if is_ending and not isinstance(request, CancelRun | Pause | Resume):
         raise ProtocolViolation("run_ended", f"run '{run.id}' is ending ({run.status})", field="run")
     match request:

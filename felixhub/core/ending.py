@@ -5,6 +5,7 @@ Owns: what is said when a stage or a run ends. Must not: begin or assign anythin
 
 from __future__ import annotations
 
+from felixhub.core.approval import awaiting
 from felixhub.core.decision import Turn
 from felixhub.core.events import (
     Outcome,
@@ -149,7 +150,7 @@ def close(run: Run, turn: Turn, limits: Limits) -> None:
         return
     for stage in unfinished:
         _break_off(run, stage, f"{by} is spent", turn)
-    if not unfinished:
+    if not unfinished and not awaiting(run):  # To approve what there is costs nothing.
         end(run, turn, limits)
 
 

@@ -64,9 +64,18 @@ class Memory:
         """Drop the runs that ended more than `run_linger_s` ago; the log still has them. Returns their names."""
         gone = [run.id for run in self.runs.values() if run.ended and now - run.ended.at >= self.limits.run_linger_s]
         for name in gone:
-            for thought in self.runs.pop(name).thoughts:
-                del self.run_of[thought]
+            self.drop(name)
         return gone
+
+    def drop(self, name: str) -> None:
+        """Let go of a run and its thoughts."""
+        run = self.runs.pop(name, None)
+        for thought in run.thoughts if run else ():
+            del self.run_of[thought]
+            if self.open.pop(thought, None) and run:
+                ended = run.thoughts[thought].started
+                _less(self.busy_agents, ended.agent)
+                _less(self.open_by_endpoint, ended.endpoint)
 
     def thought(self, thought: str) -> Thought | None:
         run = self.run_of.get(thought)

@@ -14,7 +14,8 @@ HUB = "hub"  # reserved: the agent part of a topic where there is no agent
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Token = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]  # ids of sessions, thoughts
-Short = Annotated[str, StringConstraints(max_length=200)]
+SHORT_CHARACTERS_MAX = 200
+Short = Annotated[str, StringConstraints(max_length=SHORT_CHARACTERS_MAX)]
 Sentence = Annotated[str, StringConstraints(max_length=4_000)]
 
 HUB_BEAT_TOPIC = b"hub/beat/"

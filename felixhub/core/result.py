@@ -25,7 +25,8 @@ def result(run: Run) -> str:
     """The synthesis; without one the document: its sections in order, each under its title."""
     if run.synthesis_finished:
         return run.text_of(run.source_of(SYNTHESIS) or run.synthesis_finished.thought)
-    written = [(section.title, section.current) for section in run.sections.values() if section.current]
+    kept = [section for section in run.sections.values() if not run.is_given_up(section.name)]
+    written = [(section.title, section.current) for section in kept if section.current]
     if not written:
         thought = best(run)
         return str(thought.text) if thought else ""
@@ -87,6 +88,8 @@ def _is_settled_by_person(run: Run, section: Section) -> bool:
 def _shortcomings_of_section(run: Run, section: Section) -> list[str]:
     if section.current is None:
         return []
+    if run.is_given_up(section.name):
+        return [f"{section.title} is left out: given up by {run.stages[section.name].cancelled_by}"]
     found = []
     rejecting = [review for review in judgements(run, section.name) if review.verdict and not approves(review)]
     count = sum(len(review.verdict.issues) for review in rejecting if review.verdict)

@@ -23,7 +23,8 @@ FORM = (
 
 _NO_ISSUE = re.compile(
     r"\W*(?:(?:there (?:are|is)|i (?:found|see|have)|we found) )?"
-    r"(?:no(?: \w+){0,2} (?:issues?|problems?|defects?|errors?|concerns?|changes?)|none|nothing|n/?a|not applicable)"
+    r"(?:no(?: (?:other|further|more|new|major|minor|significant|serious|critical|obvious|real|remaining)){0,2}"
+    r" (?:issues?|problems?|defects?|errors?|concerns?|changes?)|none|nothing|n/?a|not applicable)"
     r"(?: (?:(?:was|were|is|are) )?"
     r"(?:found|identified|detected|needed|required|noted|seen|wrong|to (?:report|add|change|fix)))*\W*",
     re.IGNORECASE,

@@ -133,12 +133,14 @@ def plan_revision(run: Run, request: Steer | Regenerate) -> Plan:
     )
     plan = Plan({"stage": stage.spec.name, "agent": stage.spec.agent, "revises": first.revises}, again=[first])
     _add_followers(plan, run, stage, request.id)
-    plan.reopened = [
-        section
-        for section in run.sections.values()
-        if section.is_approved and any(one.stage.target == section.name for one in plan.again)
-    ]
+    plan.reopened = _unapproved_by(plan, run)
     return plan
+
+
+def _unapproved_by(plan: Plan, run: Run) -> list[Section]:
+    """The approved sections on which somebody will write again."""
+    targets = {one.stage.target for one in plan.again}
+    return [section for section in run.sections.values() if section.is_approved and section.name in targets]
 
 
 def _where(run: Run, stage: StageState) -> tuple[float, str | None]:
@@ -262,11 +264,7 @@ def plan_edit(run: Run, request: Edit, limits: Limits) -> Plan:
     _check_version(section, request.version)
     plan = Plan({"section": section.name, "version": section.next_number}, edited=(section, request.text))
     _add_followers(plan, run, run.stages[section.name], request.id, but=section.name)
-    plan.reopened = [
-        other
-        for other in run.sections.values()
-        if other.is_approved and any(one.stage.target == other.name for one in plan.again)
-    ]
+    plan.reopened = _unapproved_by(plan, run)
     return plan
 
 
@@ -281,13 +279,18 @@ def plan_approval(run: Run, request: Approve) -> Plan:
         _check_version(section, request.version)
         if why := why_not(run, section):
             raise ProtocolViolation("cannot_approve", f"'{section.title}' cannot be approved: {why}", field="section")
-        return Plan({"approved": [section.name], "refused": {}}, approved=[section])
+        return _approving(section)
     refused = {section.name: why for section in run.sections.values() if (why := _why_not_with_all(run, section))}
     approved = [section for section in run.sections.values() if section.name not in refused]
     if not approved:
         listed = "; ".join(f"{name}: {why}" for name, why in refused.items())
         raise ProtocolViolation("cannot_approve", f"no section can be approved now ({listed})", field="section")
-    return Plan({"approved": [section.name for section in approved], "refused": refused}, approved=approved)
+    return _approving(*approved, refused=refused)
+
+
+def _approving(*sections: Section, refused: dict[str, str] | None = None) -> Plan:
+    versions = {section.name: section.current.number for section in sections if section.current}
+    return Plan({"approved": list(versions), "versions": versions, "refused": refused or {}}, approved=list(sections))
 
 
 def _why_not_with_all(run: Run, section: Section) -> str | None:
@@ -295,10 +298,9 @@ def _why_not_with_all(run: Run, section: Section) -> str | None:
 
     A person who has written it since has not given it up.
     """
-    given_up = run.stages[section.name].cancelled_by
-    if given_up is None or (section.current is not None and section.current.by_person):
-        return why_not(run, section)
-    return f"it was given up by {given_up}"
+    if run.is_given_up(section.name):
+        return f"it was given up by {run.stages[section.name].cancelled_by}"
+    return why_not(run, section)
 
 
 def plan_reopening(run: Run, request: Reopen) -> Plan:

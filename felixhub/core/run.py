@@ -173,10 +173,18 @@ class Run:
 
     @property
     def failed_stage(self) -> StageState | None:
-        """A stage whose failure ends the run. Once the budget is spent, no stage can fail any more."""
+        """A stage whose failure ends the run. What a person cancels does not fail, and nothing does once the budget
+        is spent."""
         if self.budget_spent is not None:
             return None
-        return next((s for s in self.stages.values() if s.outcome == "abandoned" and s.spec.on_failure == "fail"), None)
+        return next(
+            (
+                stage
+                for stage in self.stages.values()
+                if stage.outcome == "abandoned" and stage.spec.on_failure == "fail" and stage.cancelled_by is None
+            ),
+            None,
+        )
 
     def open_thoughts(self) -> list[Thought]:
         return [self.thoughts[s.open_thought] for s in self.stages.values() if s.open_thought]
@@ -184,6 +192,13 @@ class Run:
     def latest_final(self, agent: str) -> Thought | None:
         """The agent's last final thought, the synthesis left out."""
         return self.finals.get(agent)
+
+    def is_given_up(self, section: str) -> bool:
+        """Whether a person has cancelled this section, in a run with review, and wants it in the document no more."""
+        current = self.sections[section].current
+        if not self.started.settings.review or self.stages[section].cancelled_by is None:
+            return False
+        return not self.sections[section].is_approved and not (current is not None and current.by_person)
 
     def source_of(self, stage: str) -> str | None:
         """What a stage has written so far, by name: its section's current version, else its latest final thought."""

@@ -11,18 +11,21 @@ from collections.abc import Collection, Mapping
 
 from felixhub.core.expansion import expand
 from felixhub.core.names import HUB, NAME_PATTERN
-from felixhub.core.workflow import STAGES_MAX, SYNTHESIS, Card, Stage, Workflow
+from felixhub.core.names import SHORT_CHARACTERS_MAX as TITLE_CHARACTERS_MAX
+from felixhub.core.workflow import PROMPT_CHARACTERS_MAX, STAGES_MAX, SYNTHESIS, Card, Stage, Workflow
 
 FAULTS_MAX = 20
 NAMES_SHOWN_MAX = 50
+EXPANDED_BYTES_MAX = 8 * 1024 * 1024  # of a workflow with everything written out: a viewer must be able to take it
+STAGE_BYTES = 600  # what a stage takes beside its texts and names, roughly
 
 
 def faults(workflow: Workflow, cards: Mapping[str, Card]) -> list[tuple[str, str]]:
     """What is wrong with a workflow, at most 20 things: (stage, list or agent at fault, sentence). Empty when sound."""
-    found = [*_of_names(workflow), *_of_agents(workflow, cards), *_of_lists(workflow)]
+    found = [*_of_names(workflow), *_of_agents(workflow, cards), *_of_lists(workflow), *_of_size(workflow, cards)]
     stages = {stage.name: stage for stage in workflow.stages}
-    earlier = _earlier(stages)
-    for stage in workflow.stages:
+    earlier = _Earlier(stages)
+    for stage in workflow.stages if not found else ():
         found.extend((stage.name, sentence) for sentence in _of_stage(stage, stages, earlier))
     if not found:
         found = _of_expansion(workflow, cards)
@@ -61,7 +64,7 @@ def _of_lists(workflow: Workflow) -> list[tuple[str, str]]:
     return found
 
 
-def _of_stage(stage: Stage, stages: Mapping[str, Stage], earlier: Mapping[str, int]) -> list[str]:
+def _of_stage(stage: Stage, stages: Mapping[str, Stage], earlier: _Earlier) -> list[str]:
     found = [f"stage '{stage.name}' comes after '{o}', which does not exist" for o in stage.after if o not in stages]
     if list(stage.checkpoints) != sorted(set(stage.checkpoints)):
         found.append(f"the checkpoints of stage '{stage.name}' must rise from wide to narrow")
@@ -80,9 +83,7 @@ def _of_stage(stage: Stage, stages: Mapping[str, Stage], earlier: Mapping[str, i
     return found
 
 
-def _of_target(
-    stage: Stage, verb: str, name: str, stages: Mapping[str, Stage], earlier: Mapping[str, int]
-) -> list[str]:
+def _of_target(stage: Stage, verb: str, name: str, stages: Mapping[str, Stage], earlier: _Earlier) -> list[str]:
     target = stages.get(name)
     if target is None:
         return [f"stage '{stage.name}' {verb} '{name}', which does not exist"]
@@ -90,12 +91,12 @@ def _of_target(
         return [f"stage '{stage.name}' {verb} '{name}', which writes no text of its own"]
     if target.for_each != stage.for_each:
         return [f"stage '{stage.name}' {verb} '{name}', so both must be for_each of the same list, or of none"]
-    if verb == "reviews" and not _comes_after(stage, name, stages, earlier):
+    if verb == "reviews" and not earlier.has(stage, name):
         return [f"stage '{stage.name}' reviews '{name}', so it must come after it"]
     return _of_revising(stage, name, stages, earlier) if verb == "revises" else []
 
 
-def _of_revising(stage: Stage, name: str, stages: Mapping[str, Stage], earlier: Mapping[str, int]) -> list[str]:
+def _of_revising(stage: Stage, name: str, stages: Mapping[str, Stage], earlier: _Earlier) -> list[str]:
     reviews = [other for other in stage.after if other in stages and stages[other].reviews == name]
     if not reviews:
         return [f"stage '{stage.name}' revises '{name}', so it must come after a stage that reviews '{name}'"]
@@ -107,7 +108,7 @@ def _of_revising(stage: Stage, name: str, stages: Mapping[str, Stage], earlier: 
             continue
         if reviews[0] in other.after:
             return [f"stages '{stage.name}' and '{other.name}' revise by the same review '{reviews[0]}': one is enough"]
-        if not any(_comes_after(one, two.name, stages, earlier) for one, two in ((stage, other), (other, stage))):
+        if not earlier.has(stage, other.name) and not earlier.has(other, stage.name):
             sentence = (
                 f"stages '{stage.name}' and '{other.name}' revise '{name}' side by side, and one text would be lost"
             )
@@ -115,22 +116,23 @@ def _of_revising(stage: Stage, name: str, stages: Mapping[str, Stage], earlier: 
     return []
 
 
-def _earlier(stages: Mapping[str, Stage]) -> dict[str, int]:
+class _Earlier:
     """Of each stage those that it comes after, directly or not, as bits in the order of the stages.
 
     A workflow may come from anybody, with hundreds of thousands of these pairs; bits make each one cheap.
     """
-    bits = {name: 1 << index for index, name in enumerate(stages)}
-    earlier = dict.fromkeys(stages, 0)
-    for name in _order({stage.name: stage.after for stage in stages.values()}):
-        for other in stages[name].after:
-            if other in bits:
-                earlier[name] |= bits[other] | earlier[other]
-    return earlier
 
+    def __init__(self, stages: Mapping[str, Stage]) -> None:
+        self._bits = {name: 1 << index for index, name in enumerate(stages)}
+        self._earlier = dict.fromkeys(stages, 0)
+        for name in _order({stage.name: stage.after for stage in stages.values()}):
+            for other in stages[name].after:
+                if other in self._bits:
+                    self._earlier[name] |= self._bits[other] | self._earlier[other]
 
-def _comes_after(stage: Stage, name: str, stages: Mapping[str, Stage], earlier: Mapping[str, int]) -> bool:
-    return bool(earlier[stage.name] >> list(stages).index(name) & 1)
+    def has(self, stage: Stage, name: str) -> bool:
+        """Whether the stage comes after that one."""
+        return bool(self._earlier[stage.name] & self._bits[name])
 
 
 def _of_expansion(workflow: Workflow, cards: Mapping[str, Card]) -> list[tuple[str, str]]:
@@ -141,8 +143,6 @@ def _of_expansion(workflow: Workflow, cards: Mapping[str, Card]) -> list[tuple[s
             (stage.name, f"for_each of stage '{stage.name}' is '{stage.for_each}', and there is no such list")
             for stage in missing
         ]
-    if (count := _expanded_count(workflow)) > STAGES_MAX:
-        return [(workflow.stages[0].name, f"the stages come to {count}, and {STAGES_MAX} is the most")]
     plain, _, origins = expand(workflow, cards.values())
     found: list[tuple[str, str]] = []
     counted = Counter(stage.name for stage in plain.stages)
@@ -154,6 +154,10 @@ def _of_expansion(workflow: Workflow, cards: Mapping[str, Card]) -> list[tuple[s
         if not re.fullmatch(NAME_PATTERN, name):
             found.append((origin, f"'{name}' is too long for a name: shorten '{origin}', or the list's entry"))
     for stage in plain.stages:
+        for field, most in (("section", TITLE_CHARACTERS_MAX), ("instruction", PROMPT_CHARACTERS_MAX)):
+            if (length := len(getattr(stage, field))) > most:
+                sentence = f"the {field} of stage '{stage.name}' comes to {length} characters, and {most} is the most"
+                found.append((origins[stage.name], sentence))
         if stage.quorum is not None and stage.quorum > len(stage.after):
             sentence = f"stage '{stage.name}' wants {stage.quorum} of {len(stage.after)} stages: lower its quorum"
             found.append((origins[stage.name], sentence))
@@ -187,17 +191,42 @@ def _agent_of(workflow: Workflow, stage: str) -> str:
     return next(one.agent for one in workflow.stages if one.name == stage)
 
 
-def _expanded_count(workflow: Workflow) -> int:
-    """How many stages a workflow comes to, at least; found without writing them out."""
+def _of_size(workflow: Workflow, cards: Mapping[str, Card]) -> list[tuple[str, str]]:
+    """Whether it stays small enough once lists and loops are written out; found without doing that."""
     rounds = {stage.name: stage.rounds_max for stage in workflow.stages if stage.reviews}
-    count = 0
+    revised = {stage.revises: stage for stage in workflow.stages if stage.revises}
+    copies: dict[str, int] = {}
     for stage in workflow.stages:
-        again = 0
+        in_rounds = 1
         if stage.revises:
-            most = max((rounds.get(other, 1) for other in stage.after), default=1)
-            again = 2 * most - 1
-        count += (1 + again) * (len(workflow.lists[stage.for_each]) if stage.for_each else 1)
-    return count
+            in_rounds = max((rounds.get(other, 1) for other in stage.after), default=1)
+        elif stage.reviews in revised and stage.name in revised[stage.reviews].after:
+            in_rounds = 1 + stage.rounds_max
+        copies[stage.name] = in_rounds * max(1, len(workflow.lists.get(stage.for_each or "", ())))
+    count = sum(copies.values())
+    if count > STAGES_MAX:
+        most = max(copies, key=lambda name: copies[name])
+        return [(most, f"with its lists and rounds the stages come to {count}, and {STAGES_MAX} is the most")]
+    sizes = {
+        stage.name: copies[stage.name]
+        * (_item_characters(workflow, stage, cards) + STAGE_BYTES + 66 * sum(copies.get(o, 1) for o in stage.after))
+        for stage in workflow.stages
+    }
+    if (size := sum(sizes.values())) > EXPANDED_BYTES_MAX:
+        most = max(sizes, key=lambda name: sizes[name])
+        sentence = (
+            f"with its lists and rounds the workflow comes to {size:,} bytes, and {EXPANDED_BYTES_MAX:,} is the most"
+        )
+        return [(most, f"{sentence}: shorten what stands in every one of them")]
+    return []
+
+
+def _item_characters(workflow: Workflow, stage: Stage, cards: Mapping[str, Card]) -> int:
+    """What one of the stages made of it holds, the longest entry taken, and its agent's card if that is made too."""
+    items = workflow.lists.get(stage.for_each or "", ())
+    longest = max((len(item.instruction) + 16 * len(item.title) for item in items), default=0)
+    card = cards.get(stage.agent)
+    return len(stage.instruction) + longest + (len(card.prompt) if card and items else 0)
 
 
 def _circle(workflow: Workflow, *, gates: bool = False) -> list[str]:

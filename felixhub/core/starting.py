@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from felixhub.core.decision import Answer, Decision
 from felixhub.core.errors import ProtocolViolation
-from felixhub.core.events import DocumentInfo, Passage, RunStarted, StagePassages
+from felixhub.core.events import DocumentInfo, Passage, RunStarted, StagePassages, parse_event
 from felixhub.core.expansion import expand
 from felixhub.core.limits import Limits
 from felixhub.core.memory import Memory
@@ -30,6 +30,7 @@ class Prepared:
     earlier: str | None = None
 
 
+QUERIES_MAX = 100  # a search takes up to 0.2 s; with more different ones, every stage gets what the task asks for
 UNPREPARED = Prepared()
 
 
@@ -56,7 +57,7 @@ def start(memory: Memory, request: Start, now: float, prepared: Prepared) -> Dec
         DocumentInfo(name=name, size=len(data), sha256=hashlib.sha256(data).hexdigest(), whole=name in whole)
         for name, data in contents
     )
-    turn.emit(
+    started = turn.emit(
         RunStarted,
         request.id,
         0,
@@ -69,6 +70,10 @@ def start(memory: Memory, request: Start, now: float, prepared: Prepared) -> Dec
         after=request.after,
         by=request.by,
     )
+    try:  # Whatever is in the log must be readable for ever: what a start is made into is read once before.
+        parse_event(started.encode())
+    except ProtocolViolation as error:
+        raise ProtocolViolation("bad_workflow", error.sentence, field="workflow") from None
     turn.decision.blobs.update({info.sha256: data for info, (_, data) in zip(infos, contents, strict=True)})
     turn.effect(Answer(Ok(id=request.id, data={"run": request.id})))
     return turn.decision
@@ -112,6 +117,8 @@ def to_search(request: Start, limits: Limits, earlier: str | None) -> Search | N
         stage.name: "\n".join((request.task, stage.section, stage.instruction, about.get(stage.agent, "")))
         for stage in workflow.all_stages()
     }
+    if len(set(queries.values())) > QUERIES_MAX:
+        queries = dict.fromkeys(queries, request.task)
     return Search(documents, queries)
 
 

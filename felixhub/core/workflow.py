@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from felixhub.core.helix import Role
 from felixhub.core.names import Name, Short
 
-Prompt = Annotated[str, StringConstraints(max_length=100_000)]
+PROMPT_CHARACTERS_MAX = 100_000
+Prompt = Annotated[str, StringConstraints(max_length=PROMPT_CHARACTERS_MAX)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Temperature = Annotated[float, Field(ge=0.0, le=2.0)]
 

@@ -46,7 +46,7 @@ from felixhub.hub.starts import Starts
 from felixhub.logs import get_log
 from felixhub.transport.address import Connection
 
-SEARCH_MS = 5  # while documents are searched for a start, the loop looks this often whether it is done
+SEARCH_MS = 20  # while documents are searched for a start, the loop looks this often whether it is done
 TICK_S = 0.1  # how often leases, cancels and back-offs are looked at while a run is unfinished
 SUBSCRIBE_BEAT_S = 0.05  # a new subscriber's beat at once, but no more often than this
 PAGE_REST = 3.0  # while text flows, a page is followed by this many times its own duration without one
@@ -529,8 +529,19 @@ class _Fenced(Exception):
 
 
 def fold_log(log: EventLog, *, boot: str, limits: Limits) -> CentralPost:
-    """The memory that the log's unfinished runs come to."""
+    """The memory that the log's unfinished runs come to.
+
+    A run that cannot be read (a fault of an earlier version) is left alone: it must not keep the others from going on.
+    """
     post = CentralPost(boot=boot, tip=log.tip(), limits=limits)
+    unreadable: set[str] = set()
     for record in log.read_unfinished():
-        post.apply(parse_event(record.body))
+        if record.run in unreadable:
+            continue
+        try:
+            post.apply(parse_event(record.body))
+        except ProtocolViolation as error:
+            unreadable.add(record.run)
+            post.memory.drop(record.run)
+            get_log("hub").error("run_unreadable", run=record.run, seq=record.seq, why=error.sentence)
     return post

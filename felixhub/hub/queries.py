@@ -153,7 +153,10 @@ class Queries:
 
     def _one(self, run: str, seq: int) -> Event | None:
         records = self._log.read(run, after=seq - 1, through=seq, rows_max=1, bytes_max=self._limits.page_bytes_max)
-        return parse_event(records[0].body) if records else None
+        try:
+            return parse_event(records[0].body) if records else None
+        except ProtocolViolation:
+            return None  # It stays listed, as unreadable; the hub's log says why.
 
     def _row(self, run: str) -> RunRow | None:
         return next((row for row in self._log.runs() if row.run == run), None)

@@ -7,7 +7,9 @@ Owns: what is under way for whom. Must not: decide whether a run may start (the 
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+import queue
+import threading
+from concurrent.futures import Future
 from typing import NamedTuple
 
 from felixhub.core import starting
@@ -19,6 +21,8 @@ from felixhub.core.messages import Start
 from felixhub.core.starting import Prepared, Search
 from felixhub.documents.passages import find_passages
 from felixhub.hub.queries import Queries
+
+Passages = dict[str, tuple[Passage, ...]]  # by stage
 
 SEARCHES_MAX = 16  # under way at once; each holds its documents in memory
 
@@ -36,14 +40,15 @@ class _Under(NamedTuple):
     identity: bytes
     request: Start
     earlier: str | None
-    found: Future[dict[str, tuple[Passage, ...]]]
+    found: Future[Passages]
 
 
 class Starts:
     def __init__(self, queries: Queries, limits: Limits) -> None:
         self._queries = queries
         self._limits = limits
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="search")
+        self._wanted: queue.SimpleQueue[tuple[Search, Future[Passages]]] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
         self._under: dict[str, _Under] = {}
 
     def __len__(self) -> int:
@@ -66,7 +71,13 @@ class Starts:
             return Prepared(earlier=earlier)
         if len(self._under) >= SEARCHES_MAX:
             raise ProtocolViolation("busy", f"{len(self._under)} runs are being prepared: ask again in a moment")
-        self._under[request.id] = _Under(identity, request, earlier, self._pool.submit(_passages, search))
+        found: Future[Passages] = Future()
+        self._under[request.id] = _Under(identity, request, earlier, found)
+        self._wanted.put((search, found))
+        if self._thread is None:
+            # A daemon: a hub that is told to stop does not wait for it.
+            self._thread = threading.Thread(target=_search, args=(self._wanted,), name="search", daemon=True)
+            self._thread.start()
         return None
 
     def ready(self) -> list[Ready]:
@@ -76,14 +87,16 @@ class Starts:
             del self._under[under.request.id]
         return [self._ready(under) for under in done]
 
-    def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
     def _ready(self, under: _Under) -> Ready:
         fault = under.found.exception()
         passages = {} if fault else under.found.result()
         return Ready(under.identity, under.request, Prepared(passages, under.earlier), fault)
 
 
-def _passages(search: Search) -> dict[str, tuple[Passage, ...]]:
-    return find_passages(search.documents, search.queries)
+def _search(wanted: queue.SimpleQueue[tuple[Search, Future[Passages]]]) -> None:
+    while True:
+        search, found = wanted.get()
+        try:
+            found.set_result(find_passages(search.documents, search.queries))
+        except Exception as error:  # noqa: BLE001  (told to the loop, which says it to the client and the log)
+            found.set_exception(error)

@@ -54,10 +54,18 @@ from felixhub.transport.address import WAIT_S, Connection, NoHub, find_hub, no_h
 from felixhub.transport.sockets import client_dealer
 
 RESEND_S = 2.0
+START_S_MAX = 300.0
 SNAPSHOT_TEXT = b'{"kind":"snapshot.text"'
 
 Find = Callable[[], Connection]
 _Request = TypeVar("_Request", bound=Request)
+
+
+def _check_size(message: Message) -> None:
+    """A hub would refuse it, or hang up without a word. JSON writes some characters with up to six bytes."""
+    size, most = len(message.encode()), DEFAULT_LIMITS.control_bytes_max
+    if size > most:
+        raise ConfigError(f"this comes to {size:,} bytes as a message, and {most:,} is the most: send less at once")
 
 
 class HubRefused(FelixError):
@@ -312,8 +320,13 @@ class ControlClient:
 
     def _exchange(self, message: Message, wait_s: float) -> tuple[Ok | Failed | Page, bytes]:
         deadline = time.monotonic() + wait_s
+        _check_size(message)
+        if isinstance(
+            message, Start
+        ):  # Large documents are searched before it is answered; the hub is there meanwhile.
+            deadline += START_S_MAX
         while True:
-            self._send(message, deadline)
+            self._send(message, min(deadline, time.monotonic() + wait_s))
             try:
                 # A page request is not repeated: its pages would come twice.
                 repeat = message.model_dump(include={"type"}).get("type") not in ("replay", "snapshot")

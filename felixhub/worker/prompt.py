@@ -128,11 +128,7 @@ def _assignment(assign: Assign) -> str:
     elif assign.context and not assign.synthesis and not assign.review:
         asked.append("Use the thoughts of the others, name whom you answer, and do not repeat them.")
     if _earlier(assign) and not assign.revises:
-        asked.append(
-            "Your earlier thought is your review of an earlier version: see whether its issues are put right."
-            if assign.review
-            else "Carry your earlier thought forward: what you write replaces it."
-        )
+        asked.append("Carry your earlier thought forward: what you write replaces it.")
     if assign.review and len(assign.context) > 1:  # What is judged is given last.
         asked.append(f"The text to review is the last of the thoughts of the others, {assign.context[-1].agent}'s.")
     asked.extend(_lacks(assign))

@@ -150,16 +150,32 @@ def test_in_review_it_ends_only_what_would_spend_more() -> None:
     say(workers["coder"], "Code.", 60)
     assert not team.run().ended
     team.command("approve", section="plan")
-    team.command("steer", section="code", wrong="no")
-    assert spent(team) == (120, 100)
+    refused(team, "budget_spent", "steer", section="code", wrong="no")
+    refused(team, "budget_spent", "regenerate", section="code")
+    assert not team.run().ended
+    team.command("approve", section="code")
     assert team.last(RunFinished).result == "## Plan\n\nA plan.\n\n## Code\n\nCode."
-    assert "Code is not approved" in team.last(RunFinished).degraded
+    assert team.last(RunFinished).degraded == ()
+
+
+def test_in_review_what_is_whole_can_be_approved_when_it_is_spent() -> None:
+    team, workers = begin(chain(), budget_tokens=100, review=True)
+    say(workers["planner"], "A plan.", 60)
+    workers["coder"].write("Half", tokens=60)
+    assert len(team.of(RunBudgetSpent)) == 1
+    workers["coder"].abandon("cancelled")
+    assert not team.run().ended, "it waits for a person"
+    refused(team, "budget_spent", "regenerate", section="code")
+    team.restart()
+    team.command("approve", section="plan")
+    assert team.last(RunFinished).result == "A plan."
+    assert any("Code is missing" in reason for reason in team.last(RunFinished).degraded)
 
 
 def test_while_it_ends_nothing_more_can_be_asked_but_to_cancel() -> None:
     team, workers = begin(pipeline(), budget_tokens=10)
     workers["coder"].write("Half", tokens=20)
-    refused(team, "run_ended", "steer", agent="coder", wrong="no")
+    refused(team, "budget_spent", "steer", agent="coder", wrong="no")
     refused(team, "run_ended", "edit", section="code", text="Mine.")
     team.command("pause")
     assert team.run().paused

@@ -205,7 +205,29 @@ def test_a_workflow_that_would_be_enormous_is_refused_before_it_is_written_out()
     many = tuple(Item(name=f"i{number}") for number in range(5_000))
     stages = ({"name": f"s{number}", "for_each": "l"} for number in range(1_000))
     found = faults(flow(*stages, lists={"l": many}), KNOWN)
-    assert found == [("s0", f"the stages come to 5000000, and {STAGES_MAX} is the most")]
+    assert found == [("s0", f"with its lists and rounds the stages come to 5000000, and {STAGES_MAX} is the most")]
+
+
+@pytest.mark.parametrize(
+    ("stage", "item", "sentence"),
+    [
+        ({"instruction": "x" * 60_000}, {"instruction": "y" * 60_000}, "instruction of stage 's-i' comes to 120002"),
+        ({"instruction": "{title}" * 14_000}, {"title": "t" * 20}, "instruction of stage 's-i' comes to 280000"),
+        ({"section": "A section about {title}"}, {"title": "t" * 190}, "section of stage 'i' comes to 206 characters"),
+    ],
+)
+def test_what_comes_out_too_long_is_refused(stage: dict[str, Any], item: dict[str, Any], sentence: str) -> None:
+    """It would be in the log for ever, and nobody could read it."""
+    found = faults(flow({"name": "s", "for_each": "l", **stage}, lists={"l": (Item(name="i", **item),)}), KNOWN)
+    assert [name for name, _ in found] == ["s"]
+    assert sentence in found[0][1]
+
+
+def test_a_workflow_that_comes_to_many_megabytes_is_refused() -> None:
+    items = tuple(Item(name=f"i{number}") for number in range(190))
+    stages = ({"name": f"s{number}", "for_each": "l", "instruction": "x" * 90_000} for number in range(10))
+    ((name, sentence),) = faults(flow(*stages, lists={"l": items}), KNOWN)
+    assert name == "s0" and "bytes" in sentence
 
 
 def test_what_is_searched_is_searched_for_each_plain_stage() -> None:

@@ -82,6 +82,9 @@ def test_an_issue_that_says_there_is_none_is_no_issue(words: str) -> None:
     "words",
     [
         "No error handling",
+        "No mention of problems",
+        "No list of changes",
+        "No proof of concerns",
         "Nothing says who may take part",
         "No issues are tracked in the plan",
         "No problems section",

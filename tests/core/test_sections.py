@@ -152,7 +152,8 @@ def test_a_section_that_is_given_up_is_not_waited_for_and_named() -> None:
     workers["coder"].finish("Code.")
     do(team, "approve", section="plan")
     do(team, "cancel", section="code")
-    assert team.last(RunFinished).degraded == ("Code is not approved",)
+    assert team.last(RunFinished).degraded == ("Code is left out: given up by anna",)
+    assert "Code." not in team.last(RunFinished).result
 
 
 def test_reopened_it_waits_again() -> None:

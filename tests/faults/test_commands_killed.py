@@ -113,7 +113,7 @@ def test_while_it_thinks(quick_place: Place, name: str) -> None:
     place = quick_place
     place.start_hub()
     place.start_team()
-    start(place, "r1", pieces=120)
+    start(place, "r1", pieces=250)
     with Eye(place, "r1") as eye:
         eye.wait_for("thought.partial", count=3, agent="a1")
         hub_that_dies_of_the_next_command(place)
