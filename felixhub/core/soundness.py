@@ -17,6 +17,7 @@ from felixhub.core.workflow import PROMPT_CHARACTERS_MAX, STAGES_MAX, SYNTHESIS,
 FAULTS_MAX = 20
 NAMES_SHOWN_MAX = 50
 EXPANDED_BYTES_MAX = 8 * 1024 * 1024  # of a workflow with everything written out: a viewer must be able to take it
+NAME_CHARACTERS_MAX = 64
 STAGE_BYTES = 600  # what a stage takes beside its texts and names, roughly
 
 
@@ -25,7 +26,7 @@ def faults(workflow: Workflow, cards: Mapping[str, Card]) -> list[tuple[str, str
     found = [*_of_names(workflow), *_of_agents(workflow, cards), *_of_lists(workflow), *_of_size(workflow, cards)]
     stages = {stage.name: stage for stage in workflow.stages}
     earlier = _Earlier(stages)
-    for stage in workflow.stages if not found else ():
+    for stage in workflow.stages:
         found.extend((stage.name, sentence) for sentence in _of_stage(stage, stages, earlier))
     if not found:
         found = _of_expansion(workflow, cards)
@@ -207,9 +208,10 @@ def _of_size(workflow: Workflow, cards: Mapping[str, Card]) -> list[tuple[str, s
     if count > STAGES_MAX:
         most = max(copies, key=lambda name: copies[name])
         return [(most, f"with its lists and rounds the stages come to {count}, and {STAGES_MAX} is the most")]
+    names = {name: count * (len(name) + (4 if count == 1 else NAME_CHARACTERS_MAX)) for name, count in copies.items()}
     sizes = {
         stage.name: copies[stage.name]
-        * (_item_characters(workflow, stage, cards) + STAGE_BYTES + 66 * sum(copies.get(o, 1) for o in stage.after))
+        * (_item_characters(workflow, stage, cards) + STAGE_BYTES + sum(names.get(o, 0) for o in stage.after))
         for stage in workflow.stages
     }
     if (size := sum(sizes.values())) > EXPANDED_BYTES_MAX:
