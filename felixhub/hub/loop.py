@@ -7,7 +7,6 @@ Owns: the order of these, and the sockets' turn. Must not: know rules (`core`), 
 
 from __future__ import annotations
 
-import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -28,21 +27,17 @@ from felixhub.core.messages import (
     HubBeat,
     Message,
     Reject,
-    RunCommand,
-    Shutdown,
-    Start,
     parse_ingest,
-    parse_request,
 )
 from felixhub.core.names import HUB_BEAT_TOPIC, event_topic, run_beat_topic
 from felixhub.documents.passages import text_of
 from felixhub.eventlog import Boot, EventLog, LogBusy, Record
 from felixhub.failpoint import failpoint
+from felixhub.hub.desk import Desk, Handled
 from felixhub.hub.frames import publish, receive
 from felixhub.hub.outbox import WorkerOutbox
 from felixhub.hub.paging import Frames, Pager
 from felixhub.hub.queries import Queries
-from felixhub.hub.starts import Starts
 from felixhub.logs import get_log
 from felixhub.transport.address import Connection
 
@@ -99,7 +94,7 @@ class HubLoop:
         self._outbox = WorkerOutbox(sockets.ingest, self.counters)
         self._pager = Pager(limits)
         self._queries = Queries(log=log, boots=boots, where=where, pager=self._pager, limits=limits)
-        self._starts = Starts(self._queries, limits)
+        self._desk = Desk(self._queries, limits, self.counters)
         self._pending = _Pending()
         self._notes = get_log("hub")
         now = clock()
@@ -132,7 +127,8 @@ class HubLoop:
             self._excuse(overslept)
         drained = self._drain_ingest(began)
         self._drain_control(began)
-        self._start_prepared(began)
+        for handled in self._desk.prepared(self.post, began) if self._desk.is_preparing else ():
+            self._handle(handled)
         failpoint("hub.after_receive")
         self._drain_subscriptions()
         self._settle(began, leases=drained)
@@ -159,7 +155,7 @@ class HubLoop:
 
     def _patience_ms(self) -> int:
         now = self._clock()
-        if self._starts:
+        if self._desk.is_preparing:
             return SEARCH_MS
         if self._pager:
             return 0 if now >= self._page_at else 1
@@ -231,71 +227,17 @@ class HubLoop:
                 frames = receive(self._sockets.control)
             except zmq.Again:
                 return
-            self._take_request(frames, now)
+            self._handle(self._desk.take(frames, self.post, now))
 
-    def _take_request(self, frames: list[bytes], now: float) -> None:
-        identity, name = frames[0], _id_in(frames[-1])
-        try:
-            if len(frames) != 2:
-                raise ProtocolViolation("bad_frames", f"a request is one frame of JSON, this one had {len(frames) - 1}")
-            if len(frames[1]) > self._limits.control_bytes_max:
-                raise ProtocolViolation(
-                    "too_large", f"a request has at most {self._limits.control_bytes_max} bytes: send less at once"
-                )
-            request = parse_request(frames[1])
-            name = request.id
-            match request:
-                case Start():
-                    self._start(identity, request, now)
-                case Shutdown():
-                    self.stopping = True
-                    self._reply(identity, self._queries.goodbye(request))
-                case _ if isinstance(request, RunCommand):
-                    past = self._queries.past_command(request) if request.run not in self.post.runs else None
-                    if past is not None:
-                        self._reply(identity, past)
-                    else:
-                        self._take_decision(self.post.command(request, now), identity)
-                        self._pending.commanded = True
-                case _:
-                    reply = self._queries.answer(request, identity, self.post, now, self.counters)
-                    if reply is not None:
-                        self._reply(identity, reply)
-        except ProtocolViolation as error:
-            self._refuse(identity, name, error)
-        except Exception:  # noqa: BLE001  (as for ingest)
-            self._notes.exception("cannot_answer", frame=frames[-1][:200].decode(errors="replace"))
-            sentence = "the hub failed on this request; its log says why"
-            self._reply(identity, Failed(id=name, code="internal", sentence=sentence))
-
-    def _start(self, identity: bytes, request: Start, now: float) -> None:
-        past = self._queries.past_start(request) if request.id not in self.post.runs else None
-        if past is not None:
-            self._reply(identity, past)
-            return
-        prepared = self._starts.take(identity, request, self.post)
-        if prepared is not None:
-            self._take_decision(self.post.start(request, now, prepared), identity)
-            self._beat_wanted = True  # Whoever hires workers learns at once which are wanted.
-
-    def _start_prepared(self, now: float) -> None:
-        """The starts whose documents have been searched."""
-        for identity, request, prepared, fault in self._starts.ready():
-            try:
-                if fault is not None:
-                    raise fault
-                self._take_decision(self.post.start(request, now, prepared), identity)
-                self._beat_wanted = True
-            except ProtocolViolation as error:
-                self._refuse(identity, request.id, error)
-            except Exception:  # noqa: BLE001  (as for ingest)
-                self._notes.exception("cannot_start", run=request.id)
-                sentence = "the hub failed to search the documents; its log says why"
-                self._reply(identity, Failed(id=request.id, code="internal", sentence=sentence))
-
-    def _refuse(self, identity: bytes, name: str, error: ProtocolViolation) -> None:
-        self.counters[f"rejected.{error.code}"] += 1
-        self._reply(identity, Failed(id=name, code=error.code, sentence=error.sentence, field=error.field))
+    def _handle(self, handled: Handled) -> None:
+        if handled.reply is not None:
+            self._reply(handled.identity, handled.reply)
+        if handled.decision is not None:
+            self._take_decision(handled.decision, handled.identity)
+            # Whoever hires workers learns at once which are wanted.
+            self._beat_wanted |= any(isinstance(event, RunStarted) for event in handled.decision.events)
+        self._pending.commanded |= handled.is_command
+        self.stopping |= handled.stops
 
     def _reply(self, identity: bytes, reply: Message) -> None:
         self._pending.replies.append((identity, reply))
@@ -516,12 +458,6 @@ class HubLoop:
         for run in pruned:
             self._queries.forget(run)
             self._notes.info("run_pruned", run=run)
-
-
-def _id_in(frame: bytes) -> str:
-    """The id of a request that may be unreadable otherwise, so that its client hears why; `?` when there is none."""
-    found = re.search(rb'"id"\s*:\s*"([A-Za-z0-9][A-Za-z0-9_.-]{0,63})"', frame[:4096])
-    return found[1].decode() if found else "?"
 
 
 class _Fenced(Exception):

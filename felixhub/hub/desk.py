@@ -1,0 +1,111 @@
+"""The desk: a client's request in, its answer or the decision that it leads to out.
+
+Owns: reading requests, refusing them, and which of queries, starts and commands one is. Must not: apply a decision or
+send anything (the loop does, in its order).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import NamedTuple
+
+from felixhub.core.central_post import CentralPost
+from felixhub.core.decision import Decision
+from felixhub.core.errors import ProtocolViolation
+from felixhub.core.limits import Limits
+from felixhub.core.messages import Failed, Message, RunCommand, Shutdown, Start, parse_request
+from felixhub.hub.queries import Queries
+from felixhub.hub.starts import Starts
+from felixhub.logs import get_log
+
+
+class Handled(NamedTuple):
+    """What a request came to: a reply, a decision that holds its reply, or neither yet."""
+
+    identity: bytes
+    reply: Message | None = None
+    decision: Decision | None = None
+    is_command: bool = False
+    stops: bool = False
+
+
+class Desk:
+    def __init__(self, queries: Queries, limits: Limits, counters: Counter[str]) -> None:
+        self._queries = queries
+        self._starts = Starts(queries, limits)
+        self._limits = limits
+        self._counters = counters
+        self._notes = get_log("hub")
+
+    @property
+    def is_preparing(self) -> bool:
+        """Whether some start is being prepared: `prepared` must be looked at."""
+        return len(self._starts) > 0
+
+    def take(self, frames: list[bytes], post: CentralPost, now: float) -> Handled:
+        """One request. Never raises: whatever is wrong with it, or with us, is its answer."""
+        identity, name = frames[0], _id_in(frames[-1])
+        try:
+            if len(frames) != 2:
+                raise ProtocolViolation("bad_frames", f"a request is one frame of JSON, this one had {len(frames) - 1}")
+            if len(frames[1]) > self._limits.control_bytes_max:
+                raise ProtocolViolation(
+                    "too_large", f"a request has at most {self._limits.control_bytes_max} bytes: send less at once"
+                )
+            request = parse_request(frames[1])
+            name = request.id
+            match request:
+                case Start():
+                    return self._start(identity, request, post, now)
+                case Shutdown():
+                    return Handled(identity, self._queries.goodbye(request), stops=True)
+                case _ if isinstance(request, RunCommand):
+                    past = self._queries.past_command(request) if request.run not in post.runs else None
+                    if past is not None:
+                        return Handled(identity, past)
+                    return Handled(identity, decision=post.command(request, now), is_command=True)
+                case _:
+                    return Handled(identity, self._queries.answer(request, identity, post, now, self._counters))
+        except ProtocolViolation as error:
+            return self._refused(identity, name, error)
+        except Exception:  # noqa: BLE001  (our own fault must not let one message end the hub; it changed nothing)
+            self._notes.exception("cannot_answer", frame=frames[-1][:200].decode(errors="replace"))
+            return Handled(identity, _failed(name, "the hub failed on this request; its log says why"))
+
+    def prepared(self, post: CentralPost, now: float) -> list[Handled]:
+        """The starts whose documents have been searched."""
+        done = []
+        for identity, request, prepared, fault in self._starts.ready():
+            try:
+                if fault is not None:
+                    raise fault
+                done.append(Handled(identity, decision=post.start(request, now, prepared)))
+            except ProtocolViolation as error:
+                done.append(self._refused(identity, request.id, error))
+            except Exception:  # noqa: BLE001  (as above)
+                self._notes.exception("cannot_start", run=request.id)
+                sentence = "the hub failed to search the documents; its log says why"
+                done.append(Handled(identity, _failed(request.id, sentence)))
+        return done
+
+    def _start(self, identity: bytes, request: Start, post: CentralPost, now: float) -> Handled:
+        past = self._queries.past_start(request) if request.id not in post.runs else None
+        if past is not None:
+            return Handled(identity, past)
+        prepared = self._starts.take(identity, request, post)
+        return Handled(identity, decision=post.start(request, now, prepared) if prepared is not None else None)
+
+    def _refused(self, identity: bytes, name: str, error: ProtocolViolation) -> Handled:
+        self._counters[f"rejected.{error.code}"] += 1
+        return Handled(identity, Failed(id=name, code=error.code, sentence=error.sentence, field=error.field))
+
+
+def _failed(name: str, sentence: str) -> Failed:
+    return Failed(id=name, code="internal", sentence=sentence)
+
+
+def _id_in(frame: bytes) -> str:
+    """The id of a request that may be unreadable otherwise, so that its client hears why; `?` when there is none."""
+    found = re.search(rb'"id"\s*:\s*"([A-Za-z0-9][A-Za-z0-9_.-]{0,63})"', frame[:4096])
+    return found[1].decode() if found else "?"
