@@ -19,7 +19,7 @@ from felixhub.documents.reader import read_documents
 from felixhub.settings.cards import load_cards
 from felixhub.settings.mistakes import did_you_mean
 from felixhub.settings.settings import Settings
-from felixhub.settings.workflows import check_workflow
+from felixhub.settings.workflows import check_workflow, load_workflow
 from felixhub.views.safe_text import safe_line
 
 TASK_CHARACTERS_MAX = 1_000_000
@@ -50,7 +50,8 @@ def build_start(
     _check_task(task)
     if wishes.after is not None and not re.fullmatch(NAME_PATTERN, wishes.after):
         raise ConfigError(f"--after {safe_line(wishes.after)[:80]}: this is no run's id, `felixhub ps` lists them")
-    cards = load_cards(settings.agents_dirs, settings.endpoints)
+    named = load_workflow(workflow, settings.workflows_dirs).agents()
+    cards = load_cards(settings.agents_dirs, settings.endpoints, needed=named)
     made = check_workflow(workflow, settings.workflows_dirs, cards)
     _check_include(made, wishes.include)
     needed = [cards[name] for name in made.agents()]

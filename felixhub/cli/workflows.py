@@ -75,21 +75,31 @@ def check(
     felixhub workflows check
     felixhub workflows check pipeline mine.toml
 
+    Without a name it also says the mistakes of agents that no workflow needs; they stop no run.
+
     Exit codes: 0 all are sound, 2 one is not, or does not exist.
     """
     from felixhub.core.errors import ConfigError
     from felixhub.settings.workflows import check_workflow, list_workflows
 
     settings = _settings()
-    cards = _cards(settings)
     sound = True
+    said: set[str] = set()
     for name in workflows or [str(path) for path in list_workflows(settings.workflows_dirs).values()]:
         try:
+            cards = _cards(settings, name)
             workflow = check_workflow(name, settings.workflows_dirs, cards)
             _say(f"{_shown(settings, name)}: sound, {_size(workflow, cards)}")
         except ConfigError as error:
             sound = False
-            for line in str(error).split("\n"):
+            lines = str(error).split("\n")
+            for line in lines:
+                if line not in said:
+                    _say(line)
+            said.update(lines)
+    if not workflows:
+        for line in _mistakes_in_cards(settings):
+            if line not in said:
                 _say(line)
     if not sound:
         raise typer.Exit(EXIT_UNSOUND)
@@ -114,7 +124,7 @@ def show(
     from felixhub.views.workflow_drawing import draw
 
     settings = _settings()
-    cards = _cards(settings)
+    cards = _cards(settings, workflow)
     found = check_workflow(workflow, settings.workflows_dirs, cards)
     if json:
         plain, agents, _ = expand(found, cards.values())
@@ -143,10 +153,24 @@ def _settings() -> Settings:
     return load_settings({}, dict(os.environ), Path.cwd())
 
 
-def _cards(settings: Settings) -> Mapping[str, Card]:
+def _cards(settings: Settings, workflow: str) -> Mapping[str, Card]:
+    """The agents, of which those that the workflow needs must be free of mistakes."""
+    from felixhub.settings.cards import load_cards
+    from felixhub.settings.workflows import load_workflow
+
+    needed = load_workflow(workflow, settings.workflows_dirs).agents()
+    return load_cards(settings.agents_dirs, settings.endpoints, needed=needed)
+
+
+def _mistakes_in_cards(settings: Settings) -> list[str]:
+    from felixhub.core.errors import ConfigError
     from felixhub.settings.cards import load_cards
 
-    return load_cards(settings.agents_dirs, settings.endpoints)
+    try:
+        load_cards(settings.agents_dirs, settings.endpoints)
+    except ConfigError as error:
+        return str(error).split("\n")
+    return []
 
 
 def _shown(settings: Settings, name: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from felixhub.core.events import RunFinished, Usage
+from felixhub.core.material import was_not_wanted
 from felixhub.core.run import Run
 from felixhub.core.section import Section, Version
 from felixhub.core.thought import Thought
@@ -99,7 +100,7 @@ def _versions(run: Run) -> str:
         for section in run.sections.values()
         for version in section.versions
     ]
-    return _table(["Section", "Version", "By", "When", ""], rows)
+    return _table(["Section", "Version", "By", "When", "State"], rows)
 
 
 def _state(section: Section, version: Version) -> str:
@@ -149,7 +150,7 @@ def _missing(run: Run) -> str:
     if run.synthesis_started is not None:
         lines += [f"- Agent {_words(one.agent)}: {_words(one.why)}" for one in run.synthesis_started.missing]
     for stage in run.stages.values():
-        if stage.outcome in ("abandoned", "skipped"):
+        if stage.outcome in ("abandoned", "skipped") and not was_not_wanted(stage):
             lines.append(f"- Stage {stage.spec.name}: {stage.outcome}{f', {_words(stage.why)}' if stage.why else ''}")
     for thought in run.thoughts.values():
         if thought.final is not None and thought.final.truncated:

@@ -72,7 +72,7 @@ def document_of(run: Run, *, appendix: bool = False) -> Document:
         about=f"{about}{f' · from {documents}' if documents else ''}",
         parts=_parts(run),
         status=_status(run),
-        degraded=tuple(map(escaped, run.ended.degraded)) if isinstance(run.ended, RunFinished) else (),
+        degraded=_degraded(run),
         appendix=appendix_of(run) if appendix else "",
     )
 
@@ -94,6 +94,16 @@ def _status(run: Run) -> str:
     return f"The run is {run.status}. What is final so far:"
 
 
+def _degraded(run: Run) -> tuple[str, ...]:
+    """Why it is less than was asked for, as Markdown. A finished run says the same of sections that were given up."""
+    said = list(run.ended.degraded) if isinstance(run.ended, RunFinished) else []
+    given_up = [name for name in run.sections if name != SYNTHESIS and run.is_given_up(name)]
+    said += [
+        f"{run.sections[name].title} is left out: given up by {run.stages[name].cancelled_by}" for name in given_up
+    ]
+    return tuple(map(escaped, dict.fromkeys(said)))
+
+
 # ---- the body --------------------------------------------------------------------------------------------------------
 
 
@@ -113,8 +123,10 @@ def _parts(run: Run) -> tuple[Part, ...]:
 
 
 def _is_wanted(run: Run, section: Section) -> bool:
-    """An optional section that was not asked for is no part of the document."""
+    """An optional section that was not asked for is no part of the document, nor is one that was given up."""
     stage = run.stages[section.name]
+    if run.is_given_up(section.name):
+        return False
     return section.current is not None or not (stage.outcome == "skipped" and stage.spec.optional)
 
 

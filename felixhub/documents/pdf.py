@@ -29,6 +29,7 @@ CELL_CHARACTERS_MAX = {3: 25, 6: 14, COLUMNS_MAX: 9}  # by the columns of a part
 PIECE_CHARACTERS = 5  # between two places where a long word may break
 CHILDREN_MAX = 1_000  # of one paragraph; a longer one comes as several
 LINE_PT, LETTER_PT, COLUMN_PT = 459, 5, 10  # roughly: a line, a letter, and the space around a column
+NARROW, NARROW_FEW, COLUMNS_FEW = 12, 16, 5  # letters of a column that never wraps; a date and time fit with few
 ROWS_MAX = 250  # of one table; a longer one comes as several, each with the head
 TAB = " " * 4
 
@@ -182,7 +183,8 @@ def _widths(rows: list[list[Node]], columns: int) -> list[int]:
             longest[column] = max(longest[column], len(cell.words()))
     if sum(longest) * LETTER_PT + columns * COLUMN_PT <= LINE_PT:
         return [0] * columns
-    return [0 if length <= 12 else min(length, 60) for length in longest]
+    narrow = NARROW_FEW if columns <= COLUMNS_FEW else NARROW
+    return [0 if length <= narrow else min(length, 60) for length in longest]
 
 
 # ---- words -----------------------------------------------------------------------------------------------------------

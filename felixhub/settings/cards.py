@@ -35,27 +35,40 @@ _FIELDS: dict[str, Any] = {
 _Header: type[BaseModel] = create_model("_Header", __config__=ConfigDict(extra="forbid"), **_FIELDS)
 
 
-def load_cards(directories: Iterable[Path], endpoints: Collection[str] | None = None) -> dict[str, Card]:
+def load_cards(
+    directories: Iterable[Path],
+    endpoints: Collection[str] | None = None,
+    *,
+    needed: Collection[str] | None = None,
+) -> dict[str, Card]:
     """Every agent of these directories by name; of two with one name, the earlier directory's.
 
     A directory that does not exist has none. Files that begin with `.` or `_` are no agents. With `endpoints` a card
-    must name one of them, or a URL. Raises one ConfigError with the mistakes of all files, each with its line.
+    must name one of them, or a URL. Raises one ConfigError with the mistakes of all files, each with its line. With
+    `needed`, only the files of these agents must be free of mistakes: another that has one is left out.
     """
     cards: dict[str, Card] = {}
+    known: set[str] = set()  # a bad file hides those of later directories as a good one does
     mistakes: list[Mistake] = []
+
+    def is_needed(name: str) -> bool:
+        return needed is None or name in needed
+
     for directory in directories:
         here: dict[str, Path] = {}
         for path in _agent_files(directory):
-            if path.stem in here:
+            if path.stem in here and is_needed(path.stem):
                 sentence = f"the agent '{path.stem}' is in {here[path.stem].name} too: remove or rename one of them"
                 mistakes.append(Mistake(Place(str(path)), sentence))
-            elif path.stem not in cards:
-                here[path.stem] = path
+            elif path.stem not in known:
+                here.setdefault(path.stem, path)
         for name, path in here.items():
             try:
                 cards[name] = load_card(path, endpoints)
             except ConfigError as error:
-                mistakes.append(Mistake(error.place or Place(str(path)), error.sentence))
+                if is_needed(name):
+                    mistakes.append(Mistake(error.place or Place(str(path)), error.sentence))
+        known |= here.keys()
     stop(mistakes)
     return cards
 

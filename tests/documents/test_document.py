@@ -10,6 +10,7 @@ import pytest
 
 from felixhub.cli.exporting import file_name
 from felixhub.core.events import (
+    CommandAccepted,
     DocumentInfo,
     Missing,
     RunCancelled,
@@ -237,7 +238,46 @@ def test_an_optional_section_that_was_not_asked_for_is_left_out() -> None:
     assert [part.title for part in document_of(tale.run).parts] == ["Risks", "Costs"]
 
 
+def given_up(**settings: Any) -> Tale:
+    tale = Tale(section("risks"), section("tests"), section("costs"), **settings)
+    tale.think("risks", "Few.").think("tests", "None.").think("costs", "Dear.")
+    return tale.tell(CommandAccepted, id="c1", by="bob", name="cancel", args={"section": "tests"}, reply={})
+
+
+def test_a_section_that_was_given_up_is_left_out_and_named_once() -> None:
+    sentence = "Tests is left out: given up by bob"
+    tale = given_up(review=True)
+    assert [part.title for part in document_of(tale.run).parts] == ["Risks", "Costs"]
+    assert "None." not in tale.text and tale.text.count(sentence) == 1
+    tale.finish("-", sentence)
+    assert [part.title for part in document_of(tale.run).parts] == ["Risks", "Costs"]
+    assert tale.text.count(sentence) == 1
+
+
+def test_what_a_person_wrote_or_approved_is_not_given_up() -> None:
+    edited = given_up(review=True).tell(SectionEdited, section="tests", version=2, by="ann", text="By hand.")
+    approved = given_up(review=True).tell(SectionApproved, section="tests", version=1, by="ann")
+    for tale in (edited, approved, given_up()):
+        assert [part.title for part in document_of(tale.run).parts] == ["Risks", "Tests", "Costs"]
+        assert "left out" not in tale.text
+
+
 # ---- the appendix ----------------------------------------------------------------------------------------------------
+
+
+def test_a_stage_skipped_as_meant_is_not_missing() -> None:
+    stages = (
+        Stage(name="review", agent="reviewer", reviews="risks", after=("risks",)),
+        Stage(name="refine", agent="refiner", revises="risks", after=("review",)),
+        Stage(name="tests", agent="tester", optional=True),
+    )
+    tale = Tale(section("risks"), section("costs"), *stages).think("risks", "Few.").think("costs", "Dear.")
+    for stage in stages:
+        tale.tell(StageFinished, stage=stage.name, outcome="skipped", why="as meant")
+    assert "What was missing" not in markdown(document_of(tale.run, appendix=True))
+    tale.tell(StageFinished, stage="costs", outcome="skipped", why="nothing to write it from")
+    text = markdown(document_of(tale.run, appendix=True))
+    assert text.count("- Stage ") == 1 and "- Stage costs: skipped, nothing to write it from" in text
 
 
 def test_the_appendix_tells_who_wrote_what_and_what_was_missing() -> None:

@@ -66,6 +66,30 @@ def test_the_earlier_directory_wins_and_what_it_hides_is_not_read(tmp_path: Path
     assert sorted(cards) == ["clock", "poet"] and cards["poet"].prompt == "You rhyme."
 
 
+def test_only_the_cards_that_are_needed_must_be_free_of_mistakes(tmp_path: Path) -> None:
+    (tmp_path / "poet.md").write_text(GOOD)
+    (tmp_path / "bad.md").write_text("---\ntemperature: 0.9\nrole: poet\n---\nText")
+    (tmp_path / "not a name.md").write_text("")
+    (tmp_path / "poet 2.py").write_text("(")
+    assert sorted(load_cards([tmp_path], needed=["poet", "absent"])) == ["poet"]
+    with pytest.raises(ConfigError) as caught:
+        load_cards([tmp_path], needed=["poet", "bad"])
+    lines = str(caught.value).split("\n")
+    assert [line.split(": ")[0] for line in lines] == [f"{tmp_path}/bad.md:2", f"{tmp_path}/bad.md:3"]
+    (tmp_path / "poet.py").write_text("")
+    with pytest.raises(ConfigError, match=r"the agent 'poet' is in poet\.md too"):
+        load_cards([tmp_path], needed=["poet"])
+
+
+def test_a_bad_card_hides_the_one_of_a_later_directory(tmp_path: Path) -> None:
+    for name, text in (("mine", "broken"), ("theirs", GOOD)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "poet.md").write_text(text)
+    assert load_cards([tmp_path / "mine", tmp_path / "theirs"], needed=[]) == {}
+    with pytest.raises(ConfigError, match=r"mine/poet\.md"):
+        load_cards([tmp_path / "mine", tmp_path / "theirs"], needed=["poet"])
+
+
 def test_some_files_are_no_agents(tmp_path: Path) -> None:
     for name in ("_shared.py", ".poet.md", "poet.md~", "notes.txt", "__init__.py"):
         (tmp_path / name).write_text("not ( an agent")
