@@ -5,6 +5,7 @@ Owns: names, options, help texts, and how an error looks and exits. Must not: do
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -91,9 +92,11 @@ After = Annotated[str | None, typer.Option("--after", help="Go on from the resul
 Section = Annotated[
     str, typer.Argument(help="A section: its name, its title, or the agent that writes it.", metavar="SECTION")
 ]
-Wrong = Annotated[str, typer.Option("--wrong", help="What is wrong with the text.", metavar="TEXT")]
-Instead = Annotated[str, typer.Option("--instead", help="What you want instead.", metavar="TEXT")]
-Constraints = Annotated[str, typer.Option("--constraints", help="What must hold whatever changes.", metavar="TEXT")]
+Wrong = Annotated[str | None, typer.Option("--wrong", help="What is wrong with the text.", metavar="TEXT")]
+Instead = Annotated[str | None, typer.Option("--instead", help="What you want instead.", metavar="TEXT")]
+Constraints = Annotated[
+    str | None, typer.Option("--constraints", help="What must hold whatever changes.", metavar="TEXT")
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", hidden=True)]
 
 
@@ -196,7 +199,7 @@ def run(
     \b
     felixhub run "Compare the two plans" --file plans.md
     felixhub run "Compare the two plans" --detach
-    felixhub run "Build the parser" --workflow pipeline --with tester
+    felixhub run "Build the parser" --workflow pipeline --with tests
     felixhub run "Now in one page" --after latest --review
     felixhub run - < task.txt
     """
@@ -313,9 +316,9 @@ def cancel(
 def steer(
     run: Run,
     agent: Annotated[str, typer.Argument(help="An agent; or a section or thought.", metavar="AGENT|SECTION|THOUGHT")],
-    wrong: Wrong = "",
-    instead: Instead = "",
-    constraints: Constraints = "",
+    wrong: Wrong = None,
+    instead: Instead = None,
+    constraints: Constraints = None,
     hub: Hub = None,
 ) -> None:
     """Say what is wrong, or what instead: a text is revised.
@@ -326,7 +329,7 @@ def steer(
     felixhub steer RUN critic --wrong "it repeats the memo"
     felixhub steer RUN risks --instead "name who bears each risk" --constraints "at most 150 words"
     """
-    if not wrong.strip() and not instead.strip():
+    if wrong is None and instead is None:
         raise typer.BadParameter("say what is wrong (--wrong TEXT) or what you want instead (--instead TEXT)")
     from felixhub.cli.steering import Words, steer
 
@@ -337,9 +340,9 @@ def steer(
 def regenerate(
     run: Run,
     what: Annotated[str, typer.Argument(help="A section or an agent.", metavar="SECTION|AGENT")],
-    wrong: Wrong = "",
-    instead: Instead = "",
-    constraints: Constraints = "",
+    wrong: Wrong = None,
+    instead: Instead = None,
+    constraints: Constraints = None,
     hub: Hub = None,
 ) -> None:
     """Write a text anew, fresh or with feedback.
@@ -350,7 +353,7 @@ def regenerate(
     felixhub regenerate RUN risks
     felixhub regenerate RUN risks --wrong "too long" --constraints "at most 150 words"
     """
-    if constraints.strip() and not wrong.strip() and not instead.strip():
+    if constraints is not None and wrong is None and instead is None:
         raise typer.BadParameter("--constraints goes with --wrong TEXT or --instead TEXT")
     from felixhub.cli.steering import Words, regenerate
 
@@ -358,16 +361,27 @@ def regenerate(
 
 
 @app.command()
-def sections(run: Run, hub: Hub = None, json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """List the sections of a run: versions, approvals.
+def sections(
+    run: Run,
+    section: Annotated[
+        str | None, typer.Argument(help="Print the text of this one: its name, title, or its agent.", metavar="SECTION")
+    ] = None,
+    hub: Hub = None,
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """List the sections of a run: versions, approvals; or read one.
 
     \b
     felixhub sections RUN
+    felixhub sections RUN risks
     felixhub sections latest --json
     """
-    from felixhub.cli.steering import list_sections
+    from felixhub.cli.steering import list_sections, print_section
 
-    list_sections(run, hub=hub, as_json=json)
+    if section is not None:
+        print_section(run, section, hub=hub)
+    else:
+        list_sections(run, hub=hub, as_json=json)
 
 
 @app.command()
@@ -494,7 +508,7 @@ def export(
         bool, typer.Option("--appendix", help="Also agents, models, tokens and versions, at the end.")
     ] = False,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "-o", "--output", help="A file, or a folder for one named after the task; '-' prints it.", metavar="FILE|-"
         ),
@@ -514,7 +528,9 @@ def export(
     kind = _one_of("--format", format, ("md", "html", "pdf", "jsonl"))
     if appendix and kind == "jsonl":
         raise typer.BadParameter("the events have no appendix: leave --appendix out")
-    export_run(run, kind, output, appendix=appendix, hub=hub)
+    if output is not None and output.endswith(os.sep) and not Path(output).is_dir():
+        raise typer.BadParameter(f"there is no folder {output}: make it first, or name a file", param_hint="-o")
+    export_run(run, kind, None if output is None else Path(output), appendix=appendix, hub=hub)
 
 
 @app.command()
@@ -628,6 +644,12 @@ def main(arguments: list[str] | None = None) -> int:
         # Whoever read us has gone, which is their right; nothing more may be written at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            return _failed(error)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        typer.echo(f"felixhub: cannot write: {error.strerror}", err=True)
+        return EXIT_FAULT
     except Exception as error:  # noqa: BLE001  (the last place that can say it in one sentence)
         return _failed(error)
 

@@ -163,7 +163,7 @@ def start_and_watch(
         print(found, file=sys.stderr)
     with ControlClient(finder(settings, hub)) as client:
         if start.after is not None:
-            start = start.model_copy(update={"after": named(client, start.after)})
+            start = start.model_copy(update={"after": named(client, start.after, finished=True)})
         client.request(start)
     if detach:
         print(json.dumps({"run": start.id}) if as_json else start.id)
@@ -257,12 +257,12 @@ def me() -> str:
     return (os.environ.get("USER") or os.environ.get("LOGNAME") or "command line")[:NAME_CHARACTERS_MAX]
 
 
-def named(client: ControlClient, run: str) -> str:
-    """A run's id; `latest` is the newest. Raises ConfigError for what is no run's id."""
+def named(client: ControlClient, run: str, *, finished: bool = False) -> str:
+    """A run's id; `latest` is the newest (that has finished). Raises ConfigError for what is no run's id."""
     if run == "latest":
-        rows = client.runs()
+        rows = [row for row in client.runs() if not finished or row["status"] == "finished"]
         if not rows:
-            raise ConfigError("there are no runs yet")
+            raise ConfigError("no run has finished yet" if finished else "there are no runs yet")
         return str(rows[-1]["run"])
     if not re.fullmatch(NAME_PATTERN, run) or run.endswith("\n"):
         raise ConfigError(f"'{safe_line(run)[:80]}' is no run's id: `felixhub ps` lists them")

@@ -27,7 +27,7 @@ from felixhub.core.section import Section, Version
 from felixhub.settings.mistakes import did_you_mean
 from felixhub.transport.control import ControlClient
 from felixhub.views import wording
-from felixhub.views.safe_text import safe_json, safe_line
+from felixhub.views.safe_text import safe_json, safe_line, safe_text
 
 TEXT_BYTES_MAX = 3 * MIB  # an edit is one control message of at most 4 MiB
 NAMES_SHOWN_MAX = 30
@@ -158,17 +158,21 @@ def cancel(run: str, name: str | None, *, hub: str | None) -> None:
 class Words:
     """What a person says of a text."""
 
-    wrong: str = ""
-    instead: str = ""
-    constraints: str = ""
+    wrong: str | None = None
+    instead: str | None = None
+    constraints: str | None = None
 
     @property
     def fields(self) -> dict[str, str]:
-        return {"wrong": self.wrong, "instead": self.instead, "constraints": self.constraints}
+        """Those that were given."""
+        found = {"wrong": self.wrong, "instead": self.instead, "constraints": self.constraints}
+        return {option: text for option, text in found.items() if text is not None}
 
     def check(self) -> None:
-        """Raises ConfigError for more than a command takes."""
+        """Raises ConfigError for an option that is there and says nothing, and for more than a command takes."""
         for option, text in self.fields.items():
+            if not text.strip():
+                raise ConfigError(f"--{option} is empty: say something, or leave it out")
             if len(text) > WORDS_MAX:
                 raise ConfigError(f"--{option} has {len(text):,} characters, at most {WORDS_MAX:,} are taken")
 
@@ -180,7 +184,7 @@ def steer(run: str, name: str, words: Words, *, hub: str | None) -> None:
         known = client.snapshot(named(client, run))
         target = find_target(known, name)
         reply = client.steer(known.id, **target.fields, **words.fields, by=me())
-    print(f"steering {_what_follows(known, reply)}")
+    print(f"steering {_what_follows(known, reply)}{_approval_withdrawn(known, reply)}")
 
 
 def regenerate(run: str, name: str, words: Words, *, hub: str | None) -> None:
@@ -190,7 +194,14 @@ def regenerate(run: str, name: str, words: Words, *, hub: str | None) -> None:
         known = client.snapshot(named(client, run))
         target = find_target(known, name, section_first=True)
         reply = client.regenerate(known.id, **target.fields, **words.fields, by=me())
-    print(f"regenerating {_what_follows(known, reply)}")
+    print(f"regenerating {_what_follows(known, reply)}{_approval_withdrawn(known, reply)}")
+
+
+def _approval_withdrawn(run: Run, reply: dict[str, Any]) -> str:
+    state = run.stages.get(str(reply.get("stage", "")))
+    section = run.sections.get(state.target) if state else None
+    is_approved = section is not None and section.is_approved and run.started.settings.review
+    return "; its approval is withdrawn" if is_approved else ""
 
 
 def _what_follows(run: Run, reply: dict[str, Any]) -> str:
@@ -224,7 +235,9 @@ def approve(run: str, name: str | None, *, version: int | None, hub: str | None)
     asked_for = [one for one in known.sections.values() if wording.is_asked_for(known, one)]
     now = sum(one.is_approved or one.name in approved for one in asked_for)
     progress = wording.approved(now, len(asked_for))
-    print(f"approved {_titles(known, approved)}: {progress}")
+    versions = dict(reply.get("versions") or {})
+    told = _listed(f"{_titles(known, [one])} version {versions.get(one, '?')}" for one in approved)
+    print(f"approved {told}: {progress}")
     for one, why in refused.items():
         print(f"felixhub: {_titles(known, [one])} cannot be approved: {safe_line(why)}", file=sys.stderr)
     return EXIT_FAILED if refused else 0
@@ -257,6 +270,8 @@ def edit(run: str, name: str, file: Path | None, *, hub: str | None) -> None:
     with client_of(hub) as client:
         known = client.snapshot(named(client, run))
         section = find_section(known, name)
+        if known.ended is not None:
+            raise ConfigError(f"run '{known.id}' has ended already ({known.status}): its sections stay as they are")
         before = section.current
         old = known.text_of(before.source) if before else ""
         kept: Path | None = None
@@ -385,6 +400,19 @@ def list_sections(run: str, *, hub: str | None, as_json: bool) -> None:
         cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=False)]
         print("  ".join([*cells, line[5]]).rstrip())
     print(wording.progress(known))
+
+
+def print_section(run: str, name: str, *, hub: str | None) -> None:
+    """`felixhub sections RUN SECTION`: its text as it is, made harmless on a terminal. Raises ConfigError."""
+    with client_of(hub) as client:
+        known = client.snapshot(named(client, run))
+    section = find_section(known, name)
+    if section.current is None:
+        raise ConfigError(f"{title_of(section)} has no text yet ({wording.section_status(known, section.name)})")
+    text = known.text_of(section.current.source)
+    sys.stdout.write(safe_text(text) if sys.stdout.isatty() else text)
+    if not text.endswith("\n"):
+        sys.stdout.write("\n")
 
 
 def _row(run: Run, section: Section) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def up(asked: Up) -> int:
             files=asked.files,
             endpoint=endpoint,
             wishes=asked.wishes,
-            by="run_hub",
+            by="up",
         )
     elif asked.files or asked.out or asked.wishes != Wishes():
         options = "--file and --out" if asked.files or asked.out else "--review, --budget-tokens, --after and --with"
@@ -209,7 +209,7 @@ def _drive(asked: Up, settings: Settings, start: Start | None, find: Find, stop:
         with ControlClient(find, wait_s=OWN_HUB_S_MAX) as client:
             try:
                 if start.after is not None:
-                    start = start.model_copy(update={"after": named(client, start.after)})
+                    start = start.model_copy(update={"after": named(client, start.after, finished=True)})
                 client.request(start)
             except HubRefused as error:
                 raise ConfigError(str(error)) from None
@@ -301,7 +301,7 @@ class _Stop:
     def _end_run(self, run: str, find: Find) -> None:
         try:
             with ControlClient(find, wait_s=POLITE_S_MAX) as client:
-                client.cancel(run, by="run_hub")
+                client.cancel(run, by="up")
         except HubRefused:
             pass  # It has ended by itself in this moment.
         except FelixError as error:

@@ -55,6 +55,10 @@ class Sections:
         self._reviewed.discard(run)
         self._gave_feedback = {key: by for key, by in self._gave_feedback.items() if key[0] != run}
 
+    def knows(self, run: str) -> bool:
+        """Whether the run's start was seen."""
+        return run in self._stages
+
     def is_reviewed(self, run: str) -> bool:
         return run in self._reviewed
 

@@ -106,7 +106,8 @@ class Silences:
             if since <= BEAT_S_MAX:
                 silent += self._silent_due(beat, since, now)
                 waiting += self._waiting_due(beat, now)
-                waiting += self._awaiting_due(beat, now)
+                if self._sections.knows(run):  # Else it is another one than those that are shown.
+                    waiting += self._awaiting_due(beat, now)
         if len(silent) <= PULSES_MAX:
             return [Pulse(one.run, one.agent, [one.sentence], one.is_stalled) for one in silent] + waiting
         longest = max(one.seconds for one in silent)

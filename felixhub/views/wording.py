@@ -165,15 +165,18 @@ def is_asked_for(run: Run, section: Section) -> bool:
 
 
 def progress(run: Run) -> str:
-    """How many of the document's sections are approved."""
+    """How many of the document's sections are approved; without review, how many are written."""
     counted = [section for section in run.sections.values() if is_asked_for(run, section)]
+    if not run.started.settings.review:
+        return f"{sum(bool(one.current and one.current.whole) for one in counted)} of {len(counted)} written"
     return approved(sum(section.is_approved for section in counted), len(counted))
 
 
 def section_status(run: Run, name: str) -> str:
     """writing, waiting, skipped, cancelled, missing, truncated, stale, approved or ready.
 
-    Waiting: its turn has not come. Skipped: nobody has asked for it, so the document is whole without it.
+    Writing: somebody writes, reviews or revises it, or will do so again. Waiting: its turn has not come. Skipped:
+    nobody has asked for it, so the document is whole without it.
     """
     section = run.sections[name]
     if not is_asked_for(run, section):
@@ -185,6 +188,8 @@ def section_status(run: Run, name: str) -> str:
     current = section.current
     if current is None:
         return "waiting" if run.ended is None and not run.stages[name].ended else "missing"
+    if run.ended is None and any(stage.round > 1 and not stage.ended for stage in run.writers[name]):
+        return "writing"  # It was steered, say, and waits for a worker, or for the run to go on.
     if not current.whole:
         return "truncated"
     if section.stale:

@@ -192,6 +192,9 @@ def test_regenerate_is_fresh_or_with_feedback(shell: Shell) -> None:
         revised = writer(model, 3)[2]
         assert said[1] in revised and WRONG in revised and said[0] not in revised
         until(lambda: len(shell.rows()[-1]["awaiting"]) == 7, 20.0, "and again")
+        assert shell.run("sections", run, "Risks").text == said[2] + "\n"
+        assert "--wrong is empty" in shell.run("regenerate", run, "risks", "--wrong", " ", code=2).complaint
+        assert "no folder nodir/" in shell.run("export", run, "-o", "nodir/", code=2).complaint
         told = shell.run("diff", run, "risks").text
         assert f"-{said[1]}".strip() in told and f"+{said[2]}".strip() in told and "version 3" in told
         assert f"-{said[0]}".strip() in shell.run("diff", run, "risks", "1", "3").text

@@ -87,8 +87,8 @@ def test_ctrl_c_once_ends_politely(shell: Shell, model: OfflineModel) -> None:
     terminal.type("\x03")
     assert terminal.wait(10.0) == 130
     assert "stopping: the run is being cancelled" in terminal.screen
-    assert "■ run cancelled by run_hub" in terminal.screen
-    assert terminal.screen.count("■ cancelled by run_hub") == 3  # Nobody but us heard the Ctrl-C.
+    assert "■ run cancelled by up" in terminal.screen
+    assert terminal.screen.count("■ cancelled by up") == 3  # Nobody but us heard the Ctrl-C.
     assert "lost" not in terminal.screen and "again in" not in terminal.screen
     assert "Traceback" not in terminal.screen
     shell.until_nothing_is_left()

@@ -118,12 +118,14 @@ def test_a_run_with_review_waits_and_says_what_to_do(hub: Shell, model: OfflineM
     assert table[3].split()[:2] == ["notes", "skipped"], "nobody has asked for them"
     assert table[-1] == "0 of 2 approved"
 
-    assert hub.run("approve", run, "KNOWN RISKS").text == "approved 'Known risks': 1 of 2 approved\n"
+    assert hub.run("approve", run, "KNOWN RISKS").text == "approved 'Known risks' version 1: 1 of 2 approved\n"
     assert hub.run("reopen", run, "risks").text.startswith(f"reopened 'Known risks' of {run}: version 1")
     assert statuses(hub, run)["risks"] == "ready"
-    assert hub.run("approve", run, "writer-a", "--version", "1").lines == ["approved 'Known risks': 1 of 2 approved"]
+    assert hub.run("approve", run, "writer-a", "--version", "1").lines == [
+        "approved 'Known risks' version 1: 1 of 2 approved"
+    ]
     done = hub.run("approve", run, "--all")
-    assert done.text == "approved 'Gains': 2 of 2 approved\n"
+    assert done.text == "approved 'Gains' version 1: 2 of 2 approved\n"
     assert command.wait().code == 0
     assert hub.status(run) == "finished"
     assert [one.by for one in of_kind(hub.events(run), SectionApproved)] == ["ann", "ann", "ann"]

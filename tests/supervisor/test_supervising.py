@@ -120,7 +120,7 @@ def test_a_view_that_nobody_reads_any_more(place: Place) -> None:
     assert os.read(read, 10)
     os.close(read)
     assert up.wait(20.0) == 1, place.said(up)
-    assert "nobody reads this any more" in place.said(up) and "cancelled by run_hub" in place.said(up)
+    assert "nobody reads this any more" in place.said(up) and "cancelled by up" in place.said(up)
     place.until_nobody_is_left()
 
 
