@@ -201,8 +201,10 @@ def _open_thought(run: Run, stage: StageState) -> Thought | None:
 def _add_followers(plan: Plan, run: Run, changed: StageState, command: str, *, but: str | None = None) -> None:
     """Whatever was made from a text that changes is done again, or marked stale, by the workflow's word.
 
-    `but` leaves out what works on that same text. A stage that has not begun needs nothing.
+    `but` leaves out what works on that same text. A stage that has not begun needs nothing. When the budget is spent
+    nothing can be done again.
     """
+    is_spent = run.budget_spent is not None or run.is_over_budget
     reached = {changed.spec.name}
     for stage in _in_order(run, changed):
         if not reached.intersection(stage.spec.after) or not (stage.started or stage.ended):
@@ -217,7 +219,7 @@ def _add_followers(plan: Plan, run: Run, changed: StageState, command: str, *, b
             continue
         if stage.spec.name == SYNTHESIS and run.synthesizes_each and not stage.ended:
             continue  # It follows every change by itself.
-        if stage.spec.on_change == "stale" and stage.outcome in ("final", "abandoned"):
+        if is_spent or (stage.spec.on_change == "stale" and stage.outcome in ("final", "abandoned")):
             section = run.sections.get(stage.spec.name)
             if section is not None and section.current is not None:
                 plan.stale.append(section)

@@ -12,6 +12,7 @@ from felixhub.core.events import (
     RunFinished,
     SectionReady,
     StageFinished,
+    StageReopened,
     SynthesisFinished,
     ThoughtCancelling,
     ThoughtStarted,
@@ -167,8 +168,10 @@ def test_in_review_what_is_whole_can_be_approved_when_it_is_spent() -> None:
     assert not team.run().ended, "it waits for a person"
     refused(team, "budget_spent", "regenerate", section="code")
     team.restart()
+    team.command("edit", section="plan", text="Mine.")
+    assert not team.of(StageReopened), "nothing can be done again"
     team.command("approve", section="plan")
-    assert team.last(RunFinished).result == "A plan."
+    assert team.last(RunFinished).result == "Mine."
     assert any("Code is missing" in reason for reason in team.last(RunFinished).degraded)
 
 
