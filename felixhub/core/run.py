@@ -195,10 +195,8 @@ class Run:
 
     def is_given_up(self, section: str) -> bool:
         """Whether a person has cancelled this section, in a run with review, and wants it in the document no more."""
-        current = self.sections[section].current
-        if not self.started.settings.review or self.stages[section].cancelled_by is None:
-            return False
-        return not self.sections[section].is_approved and not (current is not None and current.by_person)
+        is_cancelled = self.stages[section].cancelled_by is not None and not self.sections[section].is_wanted
+        return self.started.settings.review and is_cancelled and not self.sections[section].is_approved
 
     def source_of(self, stage: str) -> str | None:
         """What a stage has written so far, by name: its section's current version, else its latest final thought."""
@@ -339,15 +337,15 @@ class Run:
     def _cancel(self, command: CommandAccepted) -> None:
         by = command.by or "someone"
         thought, agent, section = (command.args.get(name) for name in ("thought", "agent", "section"))
-        if thought is not None:
-            self.stages[self.thoughts[thought].started.stage].cancelled_by = by
-        elif section is not None:
-            for stage in self.stages.values():
-                if stage.target == section:
-                    stage.cancelled_by = by
-        elif agent is not None:
-            for stage in self.stages.values():
-                if stage.spec.agent == agent and stage.outcome != "final":
-                    stage.cancelled_by = by
-        else:
+        if thought is None and agent is None and section is None:
             self.cancelled_by = by
+            return
+        for name, stage in self.stages.items():
+            is_its_thought = thought is not None and self.thoughts[thought].started.stage == name
+            is_its_agent = agent is not None and stage.spec.agent == agent and stage.outcome != "final"
+            if is_its_thought or (
+                thought is None and (is_its_agent or (section is not None and stage.target == section))
+            ):
+                stage.cancelled_by = by
+                if name in self.sections:
+                    self.sections[name].is_wanted = False

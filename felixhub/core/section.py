@@ -50,6 +50,7 @@ class Section:
     approved: int | None = None
     approved_by: str = ""
     stale: bool = False
+    is_wanted: bool = False  # a person has written it since anything of it was cancelled
 
     @property
     def current(self) -> Version | None:
@@ -75,6 +76,7 @@ class Section:
             case SectionEdited():
                 source = f"{self.name}@{event.version}"
                 self._add(Version(event.version, event.by, source, whole=True, at=event.at, text=event.text))
+                self.is_wanted = True
             case SectionApproved():
                 self.approved, self.approved_by, self.stale = event.version, event.by, False
             case SectionReopened():

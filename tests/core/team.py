@@ -376,6 +376,7 @@ class Story:
                 written.versions.append((event.thought, event.whole, False))
                 written.stale = False
             case SectionEdited():
+                tale.given_up.discard(event.section)
                 written = tale.sections[event.section]
                 assert event.version == len(written.versions) + 1
                 assert all(tale.has_ended(name) for name in tale.specs if tale.target(name) == event.section)
