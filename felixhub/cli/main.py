@@ -14,6 +14,8 @@ from typing import Annotated
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
+from felixhub.cli.keys import app as keys_app
+from felixhub.cli.options import Data, Json, Listen, Plain
 from felixhub.cli.workflows import app as workflows_app
 
 EXIT_FAULT = 1
@@ -47,21 +49,13 @@ def help_without_command(context: typer.Context) -> None:
         typer.echo(context.get_help())
 
 
-app.add_typer(
-    workflows_app,
-    name="workflows",
-    no_args_is_help=False,
-    invoke_without_command=True,
-    callback=help_without_command,
-)
+for part, name in ((workflows_app, "workflows"), (keys_app, "keys")):
+    app.add_typer(part, name=name, no_args_is_help=False, invoke_without_command=True, callback=help_without_command)
 
 Hub = Annotated[
     str | None,
-    typer.Option(
-        "--hub", help="The hub: its data directory, its connection file, or tcp://host:port.", metavar="WHERE"
-    ),
+    typer.Option("--hub", help="The hub: its data directory, a connection file, or tcp://host:port.", metavar="WHERE"),
 ]
-Data = Annotated[Path | None, typer.Option("--data", help="The hub's data directory.", metavar="DIR")]
 Workflow = Annotated[str, typer.Option("--workflow", help="A workflow's name, or a TOML file.", metavar="NAME")]
 Files = Annotated[
     list[Path] | None,
@@ -129,10 +123,8 @@ def up(
     data: Data = None,
     out: Out = None,
     serve: Annotated[bool, typer.Option("--serve", help="Stay up after the task, and go on with old runs.")] = False,
-    listen: Annotated[
-        str | None,
-        typer.Option("--listen", help="tcp://127.0.0.1:PORT instead of sockets in the file system.", metavar="ADDRESS"),
-    ] = None,
+    listen: Listen = None,
+    plain: Plain = False,
     agents_per_worker: Annotated[
         int | None,
         typer.Option("--agents-per-worker", help="Pack several agents into one process.", min=1, metavar="N"),
@@ -171,6 +163,7 @@ def up(
                 out=out,
                 serve=serve,
                 listen=listen,
+                plain=plain,
                 agents_per_worker=agents_per_worker,
                 wishes=Wishes(review=review, budget_tokens=budget_tokens, after=after, include=tuple(include or ())),
             )
@@ -367,7 +360,7 @@ def sections(
         str | None, typer.Argument(help="Print the text of this one: its name, title, or its agent.", metavar="SECTION")
     ] = None,
     hub: Hub = None,
-    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """List the sections of a run: versions, approvals; or read one.
 
@@ -536,7 +529,8 @@ def export(
 @app.command()
 def hub(
     data: Data = None,
-    listen: Annotated[str | None, typer.Option("--listen", help="tcp://127.0.0.1:PORT.", metavar="ADDRESS")] = None,
+    listen: Listen = None,
+    plain: Plain = False,
     pause_unfinished: Annotated[
         bool, typer.Option("--pause-unfinished", help="Pause what an earlier life left, instead of going on.")
     ] = False,
@@ -546,12 +540,15 @@ def hub(
 
     \b
     felixhub hub
-    felixhub hub --listen tcp://127.0.0.1:7800
+    felixhub hub --listen tcp://0.0.0.0:7800     for those with keys, see `felixhub keys`
+    felixhub hub --listen tcp://127.0.0.1:7800 --plain
     """
     from felixhub.cli.processes import run_hub_process
 
     raise typer.Exit(
-        run_hub_process(data=data, listen=listen, pause_unfinished=pause_unfinished, with_parent=with_parent)
+        run_hub_process(
+            data=data, listen=listen, plain=plain, pause_unfinished=pause_unfinished, with_parent=with_parent
+        )
     )
 
 
@@ -570,7 +567,7 @@ def agent(
 
     \b
     felixhub agent critic
-    felixhub agent research analysis --hub tcp://127.0.0.1:7800
+    felixhub agent research analysis --hub felixhub-gpu-box.json
     """
     from felixhub.cli.processes import run_agent_process
 

@@ -46,12 +46,16 @@ def finder(settings: Settings, hub: str | None) -> Find:
     return lambda: find_hub(hub or settings.hub, default=settings.data_dir)
 
 
-def run_hub_process(*, data: Path | None, listen: str | None, pause_unfinished: bool, with_parent: bool) -> int:
+def run_hub_process(
+    *, data: Path | None, listen: str | None, plain: bool, pause_unfinished: bool, with_parent: bool
+) -> int:
     """`felixhub hub`."""
     from felixhub.eventlog import LogError
     from felixhub.hub.process import run_hub
 
-    settings = settings_for(data_dir=data, listen=listen)
+    settings = settings_for(data_dir=data, listen=listen, plain=plain or None)
+    if settings.plain and not settings.listen:
+        raise ConfigError("--plain goes with --listen: say where, --listen tcp://127.0.0.1:7800")
     if with_parent:
         # Under a supervisor the log goes to a file; what stops the start goes to standard error all the same.
         try:
@@ -64,6 +68,7 @@ def run_hub_process(*, data: Path | None, listen: str | None, pause_unfinished: 
         return run_hub(
             settings.data_dir,
             listen=settings.listen,
+            plain=settings.plain,
             unfinished="pause" if pause_unfinished else "continue",
             limits=settings.limits,
             parent_fd=PARENT_FD if with_parent else None,
@@ -165,7 +170,7 @@ def _work(
 
     return run_agents(
         agents,
-        hub=lambda: find().ingest,
+        hub=find,
         resolve=resolve,
         key_allowed=settings.key_allowed,
         agents_dirs=settings.agents_dirs,

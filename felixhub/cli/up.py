@@ -61,6 +61,7 @@ class Up:
     out: Path | None
     serve: bool
     listen: str | None
+    plain: bool
     agents_per_worker: int | None
     wishes: Wishes = field(default_factory=Wishes)
 
@@ -69,7 +70,7 @@ def up(asked: Up) -> int:
     """Run it all; returns the exit code."""
     check_out(asked.out)
     flags = {"llm": asked.llm, "model": asked.model, "listen": asked.listen, "data_dir": asked.data}
-    settings = settings_for(**flags, agents_per_worker=asked.agents_per_worker)
+    settings = settings_for(**flags, plain=asked.plain or None, agents_per_worker=asked.agents_per_worker)
     endpoint, found = choose_endpoint(settings, os.environ)
     start = None
     if asked.task is not None:
@@ -136,7 +137,7 @@ def _plan(settings: Settings, *, serve: bool) -> Plan:
     def hub_command(first: bool) -> list[str]:
         command = [sys.executable, "-m", "felixhub", "hub", "--data", str(settings.data_dir), "--with-parent"]
         if settings.listen:
-            command += ["--listen", settings.listen]
+            command += ["--listen", settings.listen, *(["--plain"] if settings.plain else [])]
         if first and not serve:
             command.append("--pause-unfinished")
         return command

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from felixhub.cli.options import Json
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -34,8 +36,6 @@ felixhub workflows show pipeline
     rich_markup_mode=None,
     no_args_is_help=True,
 )
-
-Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
 @app.command("list")

@@ -28,6 +28,13 @@ class Limits:
     documents_max: int = 100
     documents_whole_bytes_max: int = 24 * KIB  # of all documents together, in every prompt; of more, passages are given
     live_messages_max: int = 10_000  # per subscriber; beyond it the hub drops and the subscriber repairs
+    connections_max: int = 4_000  # to each of the hub's sockets
+    # What one key may do over the network; this machine's own processes are not counted.
+    subscriptions_max: int = 1_000  # of one connection
+    peer_connections_per_s_max: int = 500
+    peer_messages_per_s_max: int = 20_000
+    peer_bytes_per_s_max: int = 32 * MIB
+    peer_thoughts_per_s_max: int = 1_000
     turn_messages_max: int = 1_000  # drained in one turn of the loop
     pages_open_max: int = 256  # snapshots and replays under way at once
     beat_s: float = 0.5

@@ -15,6 +15,8 @@ from felixhub.core.decision import Decision
 from felixhub.core.errors import ProtocolViolation
 from felixhub.core.limits import Limits
 from felixhub.core.messages import Failed, Message, RunCommand, Shutdown, Start, parse_request
+from felixhub.hub.door import Arrived
+from felixhub.hub.guard import BYTES, MESSAGES, Guard
 from felixhub.hub.queries import Queries
 from felixhub.hub.starts import Starts
 from felixhub.logs import get_log
@@ -43,9 +45,15 @@ class Desk:
         """Whether some start is being prepared: `prepared` must be looked at."""
         return len(self._starts) > 0
 
-    def take(self, frames: list[bytes], post: CentralPost, now: float) -> Handled:
+    def take(self, arrived: Arrived, guard: Guard | None, post: CentralPost, now: float) -> Handled:
         """One request. Never raises: whatever is wrong with it, or with us, is its answer."""
-        identity, name = frames[0], _id_in(frames[-1])
+        identity, frames, grant = arrived
+        if guard is not None and grant is not None:
+            size = sum(map(len, frames[1:]))
+            if too_much := guard.too_fast(grant, {MESSAGES: 1.0, BYTES: float(size)}, now):
+                told = guard.may_tell(grant, now)
+                return Handled(identity, _busy(_id_in(frames[-1]), too_much) if told else None)
+        name = _id_in(frames[-1])
         try:
             if len(frames) != 2:
                 raise ProtocolViolation("bad_frames", f"a request is one frame of JSON, this one had {len(frames) - 1}")
@@ -55,6 +63,9 @@ class Desk:
                 )
             request = parse_request(frames[1])
             name = request.id
+            if grant is not None:
+                grant.check_request(request)
+                request = request.model_copy(update={"by": grant.signed(request.by)})
             match request:
                 case Start():
                     return self._start(identity, request, post, now)
@@ -66,7 +77,8 @@ class Desk:
                         return Handled(identity, past)
                     return Handled(identity, decision=post.command(request, now), is_command=True)
                 case _:
-                    return Handled(identity, self._queries.answer(request, identity, post, now, self._counters))
+                    reply = self._queries.answer(request, identity, grant, post, now, self._counters)
+                    return Handled(identity, reply)
         except ProtocolViolation as error:
             return self._refused(identity, name, error)
         except Exception:  # noqa: BLE001  (our own fault must not let one message end the hub; it changed nothing)
@@ -99,6 +111,10 @@ class Desk:
     def _refused(self, identity: bytes, name: str, error: ProtocolViolation) -> Handled:
         self._counters[f"rejected.{error.code}"] += 1
         return Handled(identity, Failed(id=name, code=error.code, sentence=error.sentence, field=error.field))
+
+
+def _busy(name: str, sentence: str) -> Failed:
+    return Failed(id=name, code="busy", sentence=sentence)
 
 
 def _failed(name: str, sentence: str) -> Failed:

@@ -18,6 +18,7 @@ from felixhub.core.central_post import CentralPost
 from felixhub.core.decision import Acknowledge, Answer, Decision, Send, SendAssignment, TellEnded
 from felixhub.core.errors import ProtocolViolation
 from felixhub.core.events import Event, RunCancelled, RunFailed, RunFinished, RunStarted, ThoughtPartial, parse_event
+from felixhub.core.grant import Grant
 from felixhub.core.limits import Limits
 from felixhub.core.messages import (
     Failed,
@@ -34,12 +35,13 @@ from felixhub.documents.passages import text_of
 from felixhub.eventlog import Boot, EventLog, LogBusy, Record
 from felixhub.failpoint import failpoint
 from felixhub.hub.desk import Desk, Handled
-from felixhub.hub.frames import publish, receive
+from felixhub.hub.door import Arrived, Door, Stranger
+from felixhub.hub.doors import Doors
+from felixhub.hub.guard import BYTES, MESSAGES, THOUGHTS, Guard
 from felixhub.hub.outbox import WorkerOutbox
 from felixhub.hub.paging import Frames, Pager
 from felixhub.hub.queries import Queries
 from felixhub.logs import get_log
-from felixhub.transport.address import Connection
 
 SEARCH_MS = 20  # while documents are searched for a start, the loop looks this often whether it is done
 TICK_S = 0.1  # how often leases, cancels and back-offs are looked at while a run is unfinished
@@ -50,14 +52,8 @@ PRUNE_S = 0.5
 CONNECTIONS_SPARE = 1_000  # of sessions that have gone, before they are forgotten
 COMMIT_FAILED_LOG_S = 5.0  # a full disk fails every turn; the log says so this often
 SLOW_TURN_S = 1.0
-SUBSCRIPTIONS_MAX = 10_000  # taken in one turn
-
-
-@dataclass(slots=True)
-class Sockets:
-    ingest: zmq.Socket[bytes]
-    live: zmq.Socket[bytes]
-    control: zmq.Socket[bytes]
+# What ends a thought, told without reading it: whoever writes it otherwise pays for a message like any other.
+ENDS_A_THOUGHT = (b'{"type":"finalize"', b'{"type":"abandon"')
 
 
 @dataclass(slots=True)
@@ -79,8 +75,7 @@ class HubLoop:
         post: CentralPost,
         log: EventLog,
         boots: tuple[Boot, ...],
-        sockets: Sockets,
-        where: Connection,
+        doors: Doors,
         limits: Limits,
         clock: Callable[[], float],
     ) -> None:
@@ -88,12 +83,12 @@ class HubLoop:
         self.counters: Counter[str] = Counter()
         self.stopping = False
         self._log = log
-        self._sockets = sockets
+        self._doors = doors
         self._limits = limits
         self._clock = clock
-        self._outbox = WorkerOutbox(sockets.ingest, self.counters)
+        self._outbox = WorkerOutbox(doors.send_worker, self.counters)
         self._pager = Pager(limits)
-        self._queries = Queries(log=log, boots=boots, where=where, pager=self._pager, limits=limits)
+        self._queries = Queries(log=log, boots=boots, endpoints=doors.endpoints_for, pager=self._pager, limits=limits)
         self._desk = Desk(self._queries, limits, self.counters)
         self._pending = _Pending()
         self._notes = get_log("hub")
@@ -105,13 +100,6 @@ class HubLoop:
         self._prune_at = now + PRUNE_S
         self._commit_failed_at = 0.0
         self._page_at = now  # while text flows, the next page no sooner
-        self._poller = zmq.Poller()
-        for socket in (sockets.ingest, sockets.control, sockets.live):
-            self._poller.register(socket, zmq.POLLIN)
-
-    def watch(self, descriptor: int) -> None:
-        """Also wake for this file descriptor."""
-        self._poller.register(descriptor, zmq.POLLIN)
 
     # ---- one turn ----------------------------------------------------------------------------------------------------
 
@@ -119,14 +107,17 @@ class HubLoop:
         """One turn; returns the watched descriptors that woke it."""
         patience_ms = self._patience_ms()
         asleep_at = self._clock()
-        woken = self._poller.poll(patience_ms)
+        woken = self._doors.poll(patience_ms)
         began = self._clock()
         overslept = began - asleep_at - patience_ms / 1000
         if overslept > SLOW_TURN_S:
             # The process was stopped, and ZeroMQ's thread with it: what workers have said is not even in the sockets.
             self._excuse(overslept)
-        drained = self._drain_ingest(began)
-        self._drain_control(began)
+        self._doors.look(began, self.counters)
+        drained = True
+        for door in self._doors:
+            drained &= self._drain_ingest(door, began)
+            self._drain_control(door, began)
         for handled in self._desk.prepared(self.post, began) if self._desk.is_preparing else ():
             self._handle(handled)
         failpoint("hub.after_receive")
@@ -140,7 +131,7 @@ class HubLoop:
         excess = self._clock() - began - SLOW_TURN_S
         if excess > 0:
             self._excuse(excess)
-        return [fd for fd, _ in woken if isinstance(fd, int)]
+        return woken
 
     def _excuse(self, seconds: float) -> None:
         """The hub itself was too slow by this much: no worker pays for it."""
@@ -168,25 +159,32 @@ class HubLoop:
 
     # ---- taking in ---------------------------------------------------------------------------------------------------
 
-    def _drain_ingest(self, now: float) -> bool:
+    def _drain_ingest(self, door: Door, now: float) -> bool:
         """Decide and apply what workers sent. True when the socket was drained empty."""
         for _ in range(self._limits.turn_messages_max):
             try:
-                frames = receive(self._sockets.ingest)
+                arrived = door.receive(door.ingest)
             except zmq.Again:
                 return True
-            self._take_ingest(frames, now)
+            except Stranger:
+                self.counters["refused.stranger"] += 1
+                continue
+            self._take_ingest(arrived, door.guard, now)
         return False
 
-    def _take_ingest(self, frames: list[bytes], now: float) -> None:
-        identity = frames[0]
-        self._pending.senders.add(identity)
+    def _take_ingest(self, arrived: Arrived, guard: Guard | None, now: float) -> None:
+        identity, frames, grant = arrived
         message = None
         try:
             if len(frames) != 2:
                 raise ProtocolViolation("bad_frames", f"a message is one frame of JSON, this one had {len(frames) - 1}")
+            if guard is not None and grant is not None and not self._is_within(guard, grant, identity, frames[1], now):
+                return
+            self._pending.senders.add(identity)
             message = parse_ingest(frames[1])
             if isinstance(message, Hello):
+                if grant is not None:
+                    grant.check_hello(message)
                 session = message.worker.session
                 decision = self.post.decide(message, session, now)
                 self._outbox.bind(identity, session)
@@ -206,6 +204,14 @@ class HubLoop:
         self._take_decision(decision)
         self.post.observe(message, session, now)
 
+    def _is_within(self, guard: Guard, grant: Grant, identity: bytes, frame: bytes, now: float) -> bool:
+        """Whether a peer keeps to its allowance. What is too much is not even read; it is sent again by itself."""
+        amounts = {MESSAGES: 1.0, BYTES: float(len(frame)), THOUGHTS: float(frame.startswith(ENDS_A_THOUGHT))}
+        too_much = guard.too_fast(grant, amounts, now)
+        if too_much and guard.may_tell(grant, now):
+            self._outbox.tell(identity, Reject(code="busy", sentence=too_much))
+        return too_much is None
+
     def _session(self, identity: bytes) -> str:
         session = self._outbox.session_of(identity)
         known = self.post.presence.sessions.get(session or "")
@@ -221,13 +227,16 @@ class HubLoop:
             identity, Reject(code=error.code, sentence=error.sentence, field=error.field, thought=thought)
         )
 
-    def _drain_control(self, now: float) -> None:
+    def _drain_control(self, door: Door, now: float) -> None:
         for _ in range(self._limits.turn_messages_max):
             try:
-                frames = receive(self._sockets.control)
+                arrived = door.receive(door.control)
             except zmq.Again:
                 return
-            self._handle(self._desk.take(frames, self.post, now))
+            except Stranger:
+                self.counters["refused.stranger"] += 1
+                continue
+            self._handle(self._desk.take(arrived, door.guard, self.post, now))
 
     def _handle(self, handled: Handled) -> None:
         if handled.reply is not None:
@@ -243,13 +252,8 @@ class HubLoop:
         self._pending.replies.append((identity, reply))
 
     def _drain_subscriptions(self) -> None:
-        for _ in range(SUBSCRIPTIONS_MAX):
-            try:
-                frame = self._sockets.live.recv(zmq.DONTWAIT)
-            except zmq.Again:
-                return
-            if frame[:1] == b"\x01" and HUB_BEAT_TOPIC.startswith(frame[1:]):
-                self._beat_wanted = True
+        for door in self._doors:
+            self._beat_wanted |= any(HUB_BEAT_TOPIC.startswith(topic) for topic in door.take_subscriptions())
 
     # ---- deciding ----------------------------------------------------------------------------------------------------
 
@@ -372,10 +376,10 @@ class HubLoop:
 
     def publish(self) -> None:
         pending = self._pending
-        live = self._sockets.live
+        publish = self._doors.publish
         for event, body in zip(pending.events, pending.bodies, strict=True):
             # Never blocks: a subscriber whose buffer is full loses this and repairs it from the log.
-            publish(live, event_topic(event.run, event.agent_name, event.kind), body)
+            publish(event_topic(event.run, event.agent_name, event.kind), body)
         if pending.events:
             failpoint("hub.after_publish")
 
@@ -391,7 +395,7 @@ class HubLoop:
     def _put_control(self, identity: bytes, frames: Frames) -> bool | None:
         """Whether it went out; None when the client is gone, and with it all that it had asked for."""
         try:
-            self._sockets.control.send_multipart([identity, *frames.encode()], zmq.DONTWAIT)
+            self._doors.send_client(identity, frames.encode())
         except zmq.Again:
             self.counters["client_full"] += 1
             return False
@@ -432,10 +436,10 @@ class HubLoop:
         self._subscribed_at = now
         if due:
             self._beat_at = now
-        live = self._sockets.live
-        publish(live, HUB_BEAT_TOPIC, HubBeat(boot=self.post.boot, tip=self.post.tip).encode())
+        publish = self._doors.publish
+        publish(HUB_BEAT_TOPIC, HubBeat(boot=self.post.boot, tip=self.post.tip).encode())
         for run in self.post.runs.values():
-            publish(live, run_beat_topic(run.id), self.post.run_beat(run, now).encode())
+            publish(run_beat_topic(run.id), self.post.run_beat(run, now).encode())
 
     def _prune(self, now: float) -> None:
         if now < self._prune_at:

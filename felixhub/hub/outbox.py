@@ -6,7 +6,7 @@ Owns: which connection belongs to which session, and sending without ever waitin
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container
+from collections.abc import Callable, Container
 
 import zmq
 
@@ -18,8 +18,9 @@ from felixhub.core.messages import Ack, Acked, Ended, Reject, WorkerBound
 class WorkerOutbox:
     """Acknowledgements are cumulative, so a turn's last one per thought and channel is all that is sent."""
 
-    def __init__(self, socket: zmq.Socket[bytes], counters: Counter[str]) -> None:
-        self._socket = socket
+    def __init__(self, send: Callable[[bytes, bytes], None], counters: Counter[str]) -> None:
+        """`send` takes an identity and a frame; it raises zmq.Again or, for who is gone, EHOSTUNREACH."""
+        self._put_frame = send
         self._counters = counters
         self._session_of: dict[bytes, str] = {}
         self._identity_of: dict[str, bytes] = {}
@@ -104,7 +105,7 @@ class WorkerOutbox:
 
     def _put(self, identity: bytes, message: WorkerBound) -> None:
         try:
-            self._socket.send_multipart([identity, message.encode()], zmq.DONTWAIT, copy=True)
+            self._put_frame(identity, message.encode())
         except zmq.Again:
             self._counters["worker_full"] += 1
         except zmq.ZMQError as error:

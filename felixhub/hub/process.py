@@ -23,10 +23,23 @@ from felixhub.core.limits import DEFAULT_LIMITS, Limits
 from felixhub.eventlog import LogBroken, LogBusy
 from felixhub.eventlog.sqlite import SqliteLog
 from felixhub.failpoint import failpoint
-from felixhub.hub.loop import HubLoop, Sockets, fold_log
+from felixhub.hub.connections import connections_max
+from felixhub.hub.door import NAMES, Door
+from felixhub.hub.doors import Doors
+from felixhub.hub.guard import Guard
+from felixhub.hub.loop import HubLoop, fold_log
+from felixhub.hub.self_test import check_guard
+from felixhub.hub.zap import Zap
 from felixhub.logs import get_log
-from felixhub.transport.address import Connection, endpoints_for, remove_connection, write_connection
-from felixhub.transport.sockets import control_router, ingest_router, live_xpub
+from felixhub.transport.address import (
+    Connection,
+    Endpoints,
+    local_endpoints,
+    network_endpoints,
+    remove_connection,
+    write_connection,
+)
+from felixhub.transport.keys import HubKey, Keys, hub_key
 
 Unfinished = Literal["continue", "pause"]
 
@@ -44,6 +57,7 @@ def run_hub(
     data_dir: Path,
     *,
     listen: str | None = None,
+    plain: bool = False,
     unfinished: Unfinished = "continue",
     limits: Limits = DEFAULT_LIMITS,
     parent_fd: int | None = None,
@@ -52,7 +66,8 @@ def run_hub(
 ) -> int:
     """Run a hub on this data directory until it is told to stop; returns the exit code.
 
-    `unfinished`: what happens to runs that an earlier life left. `parent_fd`: the hub ends when this descriptor is
+    `listen`: a tcp address besides the sockets in the file system, which asks for keys unless `plain`. `unfinished`:
+    what happens to runs that an earlier life left. `parent_fd`: the hub ends when this descriptor is
     readable or closed at the other end. Raises ConfigError or LogError before anything is bound.
     """
     notes = get_log("hub")
@@ -63,15 +78,19 @@ def run_hub(
         post = fold_log(log, boot=boot, limits=limits)
         clock = hub_clock()
         post.wake(clock())
-        where = endpoints_for(data_dir, listen).model_copy(update={"boot": boot, "pid": os.getpid()})
+        where = local_endpoints(data_dir).model_copy(update={"boot": boot, "pid": os.getpid()})
+        key = hub_key(data_dir) if listen and not plain else None
+        if listen:
+            network = network_endpoints(listen, server=key.public if key else None)
+            where = where.model_copy(update={"network": network})
         with contextlib.ExitStack() as stack:
             context: zmq.Context[zmq.Socket[bytes]] = stack.enter_context(zmq.Context())
-            sockets = _bind(context, where, limits, stack)
-            loop = loop_type(post=post, log=log, boots=boots, sockets=sockets, where=where, limits=limits, clock=clock)
+            doors = _doors(context, where, key, Keys(data_dir) if key else None, limits, clock(), stack)
+            loop = loop_type(post=post, log=log, boots=boots, doors=doors, limits=limits, clock=clock)
             wakeup = stack.enter_context(_stop_signals(loop))
-            loop.watch(wakeup)
+            doors.watch(wakeup)
             if parent_fd is not None:
-                loop.watch(parent_fd)
+                doors.watch(parent_fd)
             if unfinished == "pause":
                 loop.pause_unfinished()
             write_connection(data_dir, where)
@@ -97,36 +116,33 @@ def run_hub(
     return EXIT_OK
 
 
-def _bind(
-    context: zmq.Context[zmq.Socket[bytes]], where: Connection, limits: Limits, stack: contextlib.ExitStack
-) -> Sockets:
-    made = Sockets(
-        ingest=ingest_router(context, limits),
-        live=live_xpub(context, limits),
-        control=control_router(context, limits),
-    )
-    for sock in (made.ingest, made.live, made.control):
-        stack.callback(sock.close)  # all of them, also when the first cannot be bound
-    for name in ("ingest", "live", "control"):
-        sock = getattr(made, name)
-        address: str = getattr(where, name)
-        try:
-            sock.bind(address)
-        except zmq.ZMQError as error:
-            raise ConfigError(
-                f"cannot listen on {address} ({error.strerror}): another program has it; "
-                "choose other ports with --listen tcp://127.0.0.1:PORT, or stop that program"
-            ) from None
-        if address.startswith("ipc://"):
-            stack.callback(_remove_socket, Path(address.removeprefix("ipc://")))
-    return made
-
-
-def _remove_socket(path: Path) -> None:
-    """Remove a socket's file, and its directory with the last one."""
-    path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        path.parent.rmdir()
+def _doors(
+    context: zmq.Context[zmq.Socket[bytes]],
+    where: Connection,
+    key: HubKey | None,
+    keys: Keys | None,
+    limits: Limits,
+    now: float,
+    stack: contextlib.ExitStack,
+) -> Doors:
+    """Open every way in. Raises ConfigError, with nothing left open."""
+    guard = Guard(keys, limits, now) if keys else None
+    zap = Zap(context, guard.admit) if guard else None
+    ways: list[Endpoints] = [where, *([where.network] if where.network else [])]
+    connections = connections_max(limits.connections_max, listening=len(NAMES) * len(ways))
+    doors = [Door(0, context, where, limits, connections_max=connections)]
+    if where.network:
+        doors.append(
+            Door(1, context, where.network, limits, connections_max=connections, guard=guard, key=key),
+        )
+    together = Doors(doors, zap)
+    stack.callback(together.close)
+    for door in doors:
+        door.open()
+    if guard and zap and key:
+        check_guard(context, doors[-1], guard, zap, key)
+    together.listen()
+    return together
 
 
 @contextlib.contextmanager

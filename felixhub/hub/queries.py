@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from felixhub.core.approval import awaiting
@@ -23,6 +23,7 @@ from felixhub.core.events import (
     RunStarted,
     parse_event,
 )
+from felixhub.core.grant import Grant
 from felixhub.core.limits import Limits
 from felixhub.core.messages import (
     PROTOCOL_VERSION,
@@ -42,7 +43,6 @@ from felixhub.core.run import Done
 from felixhub.core.starting import repeat_start
 from felixhub.eventlog import Boot, EventLog, RunRow
 from felixhub.hub.paging import Pager, Pages, replay_pages, snapshot_pages, text_pages
-from felixhub.transport.address import Connection
 from felixhub.version import __version__
 
 RUNS_MAX = 200  # in one answer, the latest
@@ -52,11 +52,18 @@ MARKS_ROWS = 2_000
 
 class Queries:
     def __init__(
-        self, *, log: EventLog, boots: tuple[Boot, ...], where: Connection, pager: Pager, limits: Limits
+        self,
+        *,
+        log: EventLog,
+        boots: tuple[Boot, ...],
+        endpoints: Callable[[bytes], dict[str, str]],
+        pager: Pager,
+        limits: Limits,
     ) -> None:
+        """`endpoints`: the addresses to tell a client, by its identity."""
         self._log = log
         self._boots = boots
-        self._where = where
+        self._endpoints = endpoints
         self._pager = pager
         self._limits = limits
         self._ended_rows: dict[str, dict[str, Any]] = {}
@@ -65,14 +72,20 @@ class Queries:
         self._ended_rows.pop(run, None)
 
     def answer(
-        self, request: ControlRequest, identity: bytes, post: CentralPost, now: float, counters: Counter[str]
+        self,
+        request: ControlRequest,
+        identity: bytes,
+        grant: Grant | None,
+        post: CentralPost,
+        now: float,
+        counters: Counter[str],
     ) -> Ok | Failed | None:
         """The answer, or None when it comes in pages. Raises ProtocolViolation."""
         match request:
             case ClientHello():
-                return self._hello(request, post, counters)
+                return self._hello(request, identity, post, counters)
             case Runs():
-                return Ok(id=request.id, data={"runs": self._run_rows(post, now)})
+                return Ok(id=request.id, data={"runs": self._run_rows(grant, post, now)})
             case Replay():
                 pages = self._replay(request, post)
             case Snapshot():
@@ -91,7 +104,7 @@ class Queries:
     def goodbye(self, request: Shutdown) -> Ok:
         return Ok(id=request.id)
 
-    def _hello(self, request: ClientHello, post: CentralPost, counters: Counter[str]) -> Ok:
+    def _hello(self, request: ClientHello, identity: bytes, post: CentralPost, counters: Counter[str]) -> Ok:
         if request.version != PROTOCOL_VERSION:
             raise ProtocolViolation(
                 "version",
@@ -105,7 +118,7 @@ class Queries:
             "boot": post.boot,
             "tip": post.tip,
             "pid": os.getpid(),
-            "endpoints": {"ingest": self._where.ingest, "live": self._where.live, "control": self._where.control},
+            "endpoints": self._endpoints(identity),
             "open_thoughts": post.open_thoughts,
             "counters": dict(sorted(counters.items())),
         }
@@ -113,8 +126,8 @@ class Queries:
 
     # ---- runs --------------------------------------------------------------------------------------------------------
 
-    def _run_rows(self, post: CentralPost, now: float) -> list[dict[str, Any]]:
-        rows = self._log.runs()[-RUNS_MAX:]
+    def _run_rows(self, grant: Grant | None, post: CentralPost, now: float) -> list[dict[str, Any]]:
+        rows = [row for row in self._log.runs() if grant is None or grant.may_read(row.run)][-RUNS_MAX:]
         return [self._run_row(row, post, now) for row in rows]
 
     def _run_row(self, row: RunRow, post: CentralPost, now: float) -> dict[str, Any]:

@@ -32,6 +32,7 @@ class HubFile(BaseModel):
     data_dir: Path | None = None
     hub: Text | None = None
     listen: Text | None = None
+    plain: bool = False
     batch_interval_s: float = Field(default=0.1, ge=0.0, le=10.0)
     streaming: bool = True
     agents_per_worker: int = Field(default=1, ge=1, le=1_000)

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from felixhub.core.errors import ConfigError, FelixError, Place
 from felixhub.core.messages import PROTOCOL_VERSION
+from felixhub.transport.keys import Z85, Curve, check_private, write_private
 
 CONNECTION_FILE = "connection.json"
 IPC_PATH_BYTES_MAX = 107
@@ -28,17 +29,38 @@ class NoHub(FelixError):
     """No hub was found, or none answers."""
 
 
-class Connection(BaseModel):
-    """What `connection.json` holds, and what a client needs: where a hub listens."""
+class KeyRefused(FelixError):
+    """A hub answers, and does not let this client in: its key is not known there, or it has none."""
+
+
+class Endpoints(BaseModel):
+    """The three addresses of one way into a hub."""
 
     model_config = ConfigDict(frozen=True)
 
-    version: int = PROTOCOL_VERSION
     ingest: str
     live: str
     control: str
+
+
+class Network(Endpoints):
+    """The tcp addresses. `server`: the hub's public key; None when it asks for none."""
+
+    server: Z85 | None = None
+
+
+class Connection(Endpoints):
+    """What `connection.json` holds, and what a client needs: where a hub listens.
+
+    A file that `felixhub keys new` wrote has a `key`, the name of the key, and `curve`, the key itself.
+    """
+
+    version: int = PROTOCOL_VERSION
     boot: str = ""
     pid: int = 0
+    network: Network | None = None
+    key: str | None = None
+    curve: Curve | None = None
 
 
 def ipc_directory(data_dir: Path, environ: Mapping[str, str] | None = None) -> Path:
@@ -64,18 +86,24 @@ def ipc_directory(data_dir: Path, environ: Mapping[str, str] | None = None) -> P
     return directory
 
 
-def endpoints_for(data_dir: Path, listen: str | None) -> Connection:
-    """The endpoints a hub binds: ipc by default, else `tcp://host:P` and the two ports after it."""
-    if listen is None:
-        directory = ipc_directory(data_dir)
-        return Connection(**{name: f"ipc://{directory / name}" for name in ("ingest", "live", "control")})
+def local_endpoints(data_dir: Path) -> Connection:
+    """The endpoints that every hub binds: sockets in a directory that only this user may enter."""
+    directory = ipc_directory(data_dir)
+    return Connection(**{name: f"ipc://{directory / name}" for name in ("ingest", "live", "control")})
+
+
+def network_endpoints(listen: str, *, server: str | None) -> Network:
+    """The endpoints of `--listen tcp://host:P`: control on P, ingest and live on the two ports after it.
+
+    `server`: the hub's public key, None for a hub that asks for no keys, which no other machine may reach.
+    """
     host, port = _host_and_port(listen)
-    if not _is_loopback(host):
+    if server is None and not _is_loopback(host):
         raise ConfigError(
-            f"--listen {listen} is not a loopback address: without keys anybody on the network could read and "
-            "command; listen on 127.0.0.1 and reach it through an SSH tunnel"
+            f"--listen {listen} is not a loopback address: with --plain anybody on the network could read and command; "
+            "leave out --plain, and give out keys with `felixhub keys new`"
         )
-    return _tcp(host, port)
+    return Network(**_tcp(host, port), server=server)
 
 
 def find_hub(spec: str | None, *, default: Path, environ: Mapping[str, str] | None = None) -> Connection:
@@ -86,13 +114,14 @@ def find_hub(spec: str | None, *, default: Path, environ: Mapping[str, str] | No
     environ = os.environ if environ is None else environ
     spec = spec or environ.get("FELIXHUB_HUB") or str(default)
     if "://" in spec:
-        host, port = _host_and_port(spec)
-        return _tcp(host, port)
+        return Connection(**_tcp(*_host_and_port(spec)))
     path = Path(spec)
     if path.is_dir() or not path.exists():
         path = path / CONNECTION_FILE
     try:
         found = Connection.model_validate_json(path.read_bytes())
+        if found.curve is not None:
+            check_private(path)
     except FileNotFoundError:
         raise NoHub(no_hub_sentence(str(path.parent))) from None
     except OSError as error:
@@ -116,23 +145,37 @@ def no_hub_sentence(where: str) -> str:
 
 def write_connection(data_dir: Path, connection: Connection) -> None:
     """Replace the file atomically, readable by its owner only."""
-    target = data_dir / CONNECTION_FILE
-    draft = target.with_suffix(".new")
-    draft.unlink(missing_ok=True)
-    draft.touch(mode=0o600)
-    draft.write_bytes(connection.model_dump_json(indent=2).encode() + b"\n")
-    draft.replace(target)
+    write_private(data_dir / CONNECTION_FILE, connection.model_dump(exclude={"key", "curve"}))
+
+
+def write_key_file(file: Path, *, address: str, key: str, curve: Curve) -> None:
+    """The connection file that a key leaves with: where the hub is, and what proves who comes.
+
+    Raises ConfigError for an address that is none, and when there is such a file already.
+    """
+    value = Connection(**_tcp(*_host_and_port(address)), key=key, curve=curve).model_dump(exclude={"network"})
+    if file.exists():
+        raise ConfigError(f"{file} is there already: name another file with --out, or remove it")
+    write_private(file, value | {"curve": {**curve.model_dump(), "secret": curve.secret.get_secret_value()}})
+
+
+def reachable(network: Network) -> str | None:
+    """The address that others reach a listening hub at; None when it listens on all of a machine's."""
+    host, port = _host_and_port(network.control)
+    return None if host in ("0.0.0.0", "::") else f"tcp://{_shown(host)}:{port}"
 
 
 def remove_connection(data_dir: Path) -> None:
     (data_dir / CONNECTION_FILE).unlink(missing_ok=True)
 
 
-def _tcp(host: str, port: int) -> Connection:
-    shown = f"[{host}]" if ":" in host else host
-    return Connection(
-        control=f"tcp://{shown}:{port}", ingest=f"tcp://{shown}:{port + 1}", live=f"tcp://{shown}:{port + 2}"
-    )
+def _tcp(host: str, port: int) -> dict[str, str]:
+    names = ("control", "ingest", "live")
+    return {name: f"tcp://{_shown(host)}:{port + number}" for number, name in enumerate(names)}
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _host_and_port(address: str) -> tuple[str, int]:

@@ -51,6 +51,7 @@ from felixhub.core.messages import (
 from felixhub.core.run import Run
 from felixhub.core.workflow import Card, RunSettings, Workflow
 from felixhub.transport.address import WAIT_S, Connection, NoHub, find_hub, no_hub_sentence
+from felixhub.transport.refusal import Refusal
 from felixhub.transport.sockets import client_dealer
 
 RESEND_S = 2.0
@@ -115,7 +116,8 @@ class ControlClient:
 
     Every command takes `by` (who asks, for people) and `id`: the same id again is done once and answered the same, so
     choose one to repeat a command after a crash of your own. All raise HubRefused when the hub says no (`code`,
-    `field`), NoHub when nobody answers, and ConfigError for a value that no hub would take.
+    `field`), NoHub when nobody answers, KeyRefused when a hub does not let this client in, and ConfigError for a value
+    that no hub would take.
     """
 
     def __init__(self, find: Find, *, wait_s: float = WAIT_S) -> None:
@@ -123,6 +125,7 @@ class ControlClient:
         self._wait_s = wait_s
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: zmq.Socket[bytes] | None = None
+        self._refusal: Refusal | None = None
         self._where = ""
 
     def __enter__(self) -> ControlClient:
@@ -132,10 +135,16 @@ class ControlClient:
         self.close()
 
     def close(self) -> None:
+        self._disconnect()
+        self._context.term()
+
+    def _disconnect(self) -> None:
+        if self._refusal is not None:
+            self._refusal.close()
+            self._refusal = None
         if self._socket is not None:
             self._socket.close()
             self._socket = None
-        self._context.term()
 
     # ---- what there is -----------------------------------------------------------------------------------------------
 
@@ -341,8 +350,7 @@ class ControlClient:
         """The hub may have come back elsewhere since the connection was made."""
         with contextlib.suppress(NoHub):
             if self._socket is not None and self._find().control != self._where:
-                self._socket.close()
-                self._socket = None
+                self._disconnect()
 
     def _send(self, message: Message, deadline: float) -> None:
         while True:
@@ -350,6 +358,7 @@ class ControlClient:
                 self._connected(deadline).send(message.encode(), zmq.DONTWAIT)
                 return
             except zmq.Again:
+                self._check_refusal()
                 if time.monotonic() >= deadline:
                     raise NoHub(no_hub_sentence(self._where)) from None
                 time.sleep(0.01)
@@ -357,8 +366,13 @@ class ControlClient:
 
     def _receive(self, message: Message, deadline: float) -> tuple[Ok | Failed | Page, bytes]:
         socket = self._connected(deadline)
+        poller = zmq.Poller()
+        for one in (socket, *(self._refusal.sockets if self._refusal else ())):
+            poller.register(one, zmq.POLLIN)
         while (left := deadline - time.monotonic()) > 0:
-            if socket.poll(int(left * 1000) + 1):
+            ready = dict(poller.poll(int(left * 1000) + 1))
+            self._check_refusal()
+            if socket in ready:
                 frames = socket.recv_multipart()
                 reply = parse_client_bound(frames[0])
                 if reply.id in (getattr(message, "id", None), "?"):  # "?": the hub could not even read the id
@@ -369,9 +383,14 @@ class ControlClient:
         if self._socket is None:
             connection = wait_for_hub(self._find, wait_s=max(0.0, deadline - time.monotonic()))
             self._where = connection.control
-            self._socket = client_dealer(self._context, DEFAULT_LIMITS)
+            self._socket = client_dealer(self._context, DEFAULT_LIMITS, connection.curve)
+            self._refusal = Refusal(self._socket, connection)
             self._socket.connect(connection.control)
         return self._socket
+
+    def _check_refusal(self) -> None:
+        if self._refusal is not None:
+            self._refusal.check()
 
 
 def _made(shape: type[_Request], *, id: str | None = None, **fields: Any) -> _Request:

@@ -10,6 +10,9 @@ from typing import TypeVar
 import zmq
 
 from felixhub.core.limits import Limits
+from felixhub.transport.keys import Curve, HubKey
+
+ZAP_DOMAIN = b"felixhub"
 
 _S = TypeVar("_S", bound=zmq.Socket[bytes])
 
@@ -32,8 +35,30 @@ def _common(socket: _S) -> _S:
     return socket
 
 
-def _router(context: zmq.Context[zmq.Socket[bytes]], limits: Limits, *, waiting_max: int) -> zmq.Socket[bytes]:
-    socket = _common(context.socket(zmq.ROUTER))
+def _guarded(socket: _S, key: HubKey | None) -> _S:
+    """The hub's end of CURVE: whoever connects must know the hub's public key, and be known by the hub."""
+    if key is not None:
+        socket.setsockopt(zmq.CURVE_SERVER, 1)
+        socket.setsockopt(zmq.CURVE_SECRETKEY, key.secret.get_secret_value().encode())
+        # A domain alone fails open: without somebody to ask, every key would do. Enforced, none does.
+        socket.setsockopt(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
+        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+    return socket
+
+
+def _proving(socket: _S, curve: Curve | None) -> _S:
+    """A client's end of CURVE."""
+    if curve is not None:
+        socket.setsockopt(zmq.CURVE_SERVERKEY, curve.server.encode())
+        socket.setsockopt(zmq.CURVE_PUBLICKEY, curve.public.encode())
+        socket.setsockopt(zmq.CURVE_SECRETKEY, curve.secret.get_secret_value().encode())
+    return socket
+
+
+def _router(
+    context: zmq.Context[zmq.Socket[bytes]], limits: Limits, key: HubKey | None, *, waiting_max: int
+) -> zmq.Socket[bytes]:
+    socket = _guarded(_common(context.socket(zmq.ROUTER)), key)
     # A plain ROUTER drops what it cannot route without a word; this one says EHOSTUNREACH or EAGAIN.
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
     # Beyond this ZeroMQ disconnects the peer before the frame is in our memory.
@@ -45,19 +70,26 @@ def _router(context: zmq.Context[zmq.Socket[bytes]], limits: Limits, *, waiting_
     return socket
 
 
-def ingest_router(context: zmq.Context[zmq.Socket[bytes]], limits: Limits) -> zmq.Socket[bytes]:
+def ingest_router(
+    context: zmq.Context[zmq.Socket[bytes]], limits: Limits, key: HubKey | None = None
+) -> zmq.Socket[bytes]:
     """The hub's end for workers. Assignments that do not fit are sent again on the worker's next beat."""
-    return _router(context, limits, waiting_max=1_000)
+    return _router(context, limits, key, waiting_max=1_000)
 
 
-def control_router(context: zmq.Context[zmq.Socket[bytes]], limits: Limits) -> zmq.Socket[bytes]:
+def control_router(
+    context: zmq.Context[zmq.Socket[bytes]], limits: Limits, key: HubKey | None = None
+) -> zmq.Socket[bytes]:
     """The hub's end for clients. 64 pages of 256 KiB are 16 MiB; the next one waits until the client has read."""
-    return _router(context, limits, waiting_max=64)
+    return _router(context, limits, key, waiting_max=64)
 
 
-def live_xpub(context: zmq.Context[zmq.Socket[bytes]], limits: Limits) -> zmq.Socket[bytes]:
+def live_xpub(context: zmq.Context[zmq.Socket[bytes]], limits: Limits, key: HubKey | None = None) -> zmq.Socket[bytes]:
     """The hub's broadcast. A subscriber that does not keep up loses messages, never anybody's time: no NODROP."""
-    socket = _common(context.socket(zmq.XPUB))
+    socket = _guarded(_common(context.socket(zmq.XPUB)), key)
+    if key is not None:
+        # What a subscriber asks for is not what it gets: the hub subscribes it to what its key may read.
+        socket.setsockopt(zmq.XPUB_MANUAL, 1)
     # Every subscription is reported, identical ones too, so that each new subscriber gets a beat at once.
     socket.setsockopt(zmq.XPUB_VERBOSE, 1)
     socket.setsockopt(zmq.SNDHWM, limits.live_messages_max)
@@ -66,9 +98,11 @@ def live_xpub(context: zmq.Context[zmq.Socket[bytes]], limits: Limits) -> zmq.So
     return socket
 
 
-def worker_dealer(context: zmq.Context[zmq.Socket[bytes]], limits: Limits) -> zmq.Socket[bytes]:
+def worker_dealer(
+    context: zmq.Context[zmq.Socket[bytes]], limits: Limits, curve: Curve | None = None
+) -> zmq.Socket[bytes]:
     """A worker's end."""
-    socket = _common(context.socket(zmq.DEALER))
+    socket = _proving(_common(context.socket(zmq.DEALER)), curve)
     # Do not queue for a hub that is not there: stale text would arrive in a burst. The worker keeps what is not
     # acknowledged and sends it again.
     socket.setsockopt(zmq.IMMEDIATE, 1)
@@ -79,9 +113,11 @@ def worker_dealer(context: zmq.Context[zmq.Socket[bytes]], limits: Limits) -> zm
     return socket
 
 
-def client_dealer(context: zmq.Context[zmq.Socket[bytes]], limits: Limits) -> zmq.Socket[bytes]:
+def client_dealer(
+    context: zmq.Context[zmq.Socket[bytes]], limits: Limits, curve: Curve | None = None
+) -> zmq.Socket[bytes]:
     """A client's end of control."""
-    socket = _common(context.socket(zmq.DEALER))
+    socket = _proving(_common(context.socket(zmq.DEALER)), curve)
     socket.setsockopt(zmq.MAXMSGSIZE, 16 * limits.frame_bytes_max)
     # A command that was sent and whose hub dies is sent again by the client under the same id.
     socket.setsockopt(zmq.IMMEDIATE, 1)
@@ -89,10 +125,14 @@ def client_dealer(context: zmq.Context[zmq.Socket[bytes]], limits: Limits) -> zm
 
 
 def live_sub(
-    context: zmq.Context[zmq.Socket[bytes]], limits: Limits, *, messages_max: int | None = None
+    context: zmq.Context[zmq.Socket[bytes]],
+    limits: Limits,
+    curve: Curve | None = None,
+    *,
+    messages_max: int | None = None,
 ) -> zmq.Socket[bytes]:
     """A subscriber's end. `messages_max` is its own buffer; what does not fit is lost here and repaired."""
-    socket = _common(context.socket(zmq.SUB))
+    socket = _proving(_common(context.socket(zmq.SUB)), curve)
     # Above SNDHWM a SUB silently drops its own subscriptions, on reconnecting too. Zero means no limit.
     socket.setsockopt(zmq.SNDHWM, 0)
     socket.setsockopt(zmq.RCVHWM, messages_max or limits.live_messages_max)

@@ -23,6 +23,7 @@ from felixhub.core.messages import Message
 from felixhub.core.names import HUB_BEAT_TOPIC, run_topic
 from felixhub.transport.address import WAIT_S, Connection, NoHub, find_hub, no_hub_sentence
 from felixhub.transport.control import Find
+from felixhub.transport.refusal import Refusal
 from felixhub.transport.sockets import client_dealer, live_sub
 
 TICK_S = 0.1
@@ -48,12 +49,18 @@ class _Link:
         self._not_found = NoHub(no_hub_sentence("the default place"))
         self._looked_at = 0.0
         self._connected_to = ("", "")
+        self._refusals: list[Refusal] = []
         self.live: zmq.Socket[bytes] | None = None
         self.control: zmq.Socket[bytes] | None = None
 
     def connect(self) -> bool:
-        """Connect to where the hub is now; False while it is nowhere. Raises NoHub after `wait_s` without one."""
+        """Connect to where the hub is now; False while it is nowhere. Raises NoHub after `wait_s` without one.
+
+        Raises KeyRefused when it does not let this subscriber in.
+        """
         now = time.monotonic()
+        for refusal in self._refusals:
+            refusal.check()
         if self.live is None or (self.follower.is_away and now - self._looked_at > LOOK_S):
             self._looked_at = now
             self._look()
@@ -75,12 +82,13 @@ class _Link:
             self._open(connection)
 
     def _open(self, connection: Connection) -> None:
-        self.live = live_sub(self._context, DEFAULT_LIMITS, messages_max=self._messages_max)
+        self.live = live_sub(self._context, DEFAULT_LIMITS, connection.curve, messages_max=self._messages_max)
         self.live.subscribe(HUB_BEAT_TOPIC)
         selection = self.follower.selection
         self.live.subscribe(b"run/" if selection in ("latest", "all") else run_topic(selection))
+        self.control = client_dealer(self._context, DEFAULT_LIMITS, connection.curve)
+        self._refusals = [Refusal(self.live, connection), Refusal(self.control, connection)]
         self.live.connect(connection.live)
-        self.control = client_dealer(self._context, DEFAULT_LIMITS)
         self.control.connect(connection.control)
 
     def turn(self) -> list[Event | FelixError]:
@@ -130,6 +138,9 @@ class _Link:
         return [socket for socket in (self.live, self.control) if socket is not None]
 
     def _close_sockets(self) -> None:
+        for refusal in self._refusals:
+            refusal.close()
+        self._refusals = []
         for socket in self.sockets:
             socket.close()
         self.live = self.control = None

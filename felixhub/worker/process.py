@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from felixhub.core.limits import DEFAULT_LIMITS, Limits
 from felixhub.core.messages import Assign
+from felixhub.transport.address import Connection
 from felixhub.worker.items import Item
 from felixhub.worker.llm_agent import KeyAllowed, LlmAgents, Resolve, nowhere
 from felixhub.worker.sdk import Program, agent_file, load_agent, request_of, run_program
@@ -31,7 +32,7 @@ HEAVY = ("openai", "openai.resources.chat", "felixhub.llm.client")
 def run_agents(
     agents: Sequence[str],
     *,
-    hub: Callable[[], str],
+    hub: Callable[[], Connection],
     resolve: Resolve,
     agents_dirs: Sequence[Path],
     key_allowed: KeyAllowed = nowhere,
@@ -40,7 +41,7 @@ def run_agents(
 ) -> int:
     """Run these agents until told to stop; returns the exit code.
 
-    `hub` gives the present ingest address and raises FelixError while there is none, `resolve` the model endpoint of a
+    `hub` says where the hub is now and raises FelixError while there is none, `resolve` the model endpoint of a
     name, `key_allowed` whether FELIXHUB_LLM_KEY may go to a URL. A card says which agents are programs; theirs are
     `<name>.py` in the first of `agents_dirs` that has it. `parent_fd`: end when it is readable or closed at its other
     end. Exit codes: `EXIT_OK`; `FENCED_EXIT` while another worker has these agents; `REFUSED_EXIT` for good.

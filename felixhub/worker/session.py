@@ -39,6 +39,8 @@ from felixhub.core.messages import (
 )
 from felixhub.failpoint import failpoint
 from felixhub.logs import get_log
+from felixhub.transport.address import Connection, KeyRefused
+from felixhub.transport.refusal import Refusal
 from felixhub.transport.sockets import worker_dealer
 from felixhub.worker.items import Broken, End, Item, Stopped, Throttled, Whole
 from felixhub.worker.link import Link
@@ -68,7 +70,7 @@ class _Held:
 
 
 class Session:
-    """`hub` gives the present ingest address, or raises FelixError while there is no hub.
+    """`hub` says where the hub is now, or raises FelixError while there is none.
 
     `close_models` runs in the LLM agents' loop at the end. `parent_fd`: the worker ends when this descriptor is
     readable or closed at its other end.
@@ -78,7 +80,7 @@ class Session:
         self,
         agents: Sequence[str],
         *,
-        hub: Callable[[], str],
+        hub: Callable[[], Connection],
         think: Think,
         close_models: Callable[[], Awaitable[None]] | None = None,
         limits: Limits = DEFAULT_LIMITS,
@@ -109,6 +111,7 @@ class Session:
         self._log = get_log("worker").bind(session=self.worker.session)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: zmq.Socket[bytes] | None = None
+        self._refusal: Refusal | None = None
         self._poller = zmq.Poller()
 
     # ---- one life ----------------------------------------------------------------------------------------------------
@@ -132,6 +135,8 @@ class Session:
                 if held.job:
                     held.job.stop()
             self._places.close(clock=self._clock, seconds=CLOSE_S)
+            if self._refusal is not None:
+                self._refusal.close()
             if self._socket is not None:
                 self._socket.close()
             self._context.term()
@@ -148,6 +153,7 @@ class Session:
             self._stop_asked = True
         if self._socket is not None and woken.get(self._socket, 0) & zmq.POLLOUT:
             self._link.writable(now)
+        self._check_refusal()
         self._hear_hub(now)
         self._hear_agents(now)
         self._wind_down(now)
@@ -175,31 +181,48 @@ class Session:
         if self._link.state != "up" and now >= self._look_at:
             self._look_at = now + LOOK_S
             try:
-                address = self._hub()
+                connection = self._hub()
             except (FelixError, OSError) as error:
                 if self._link.state == "away" and self._address is not None:
                     self._log.info("hub_away", why=str(error))
                     self._disconnect()
                 return
-            if address != self._address:
+            if connection.ingest != self._address:
                 self._disconnect()
-                self._connect(address)
+                self._connect(connection)
         if self._socket is not None:
             # Writable means connected (IMMEDIATE); of interest only until it is.
             away = self._link.state == "away"
             self._poller.register(self._socket, zmq.POLLIN | zmq.POLLOUT if away else zmq.POLLIN)
 
-    def _connect(self, address: str) -> None:
-        dealer = worker_dealer(self._context, self._limits)
+    def _connect(self, connection: Connection) -> None:
+        dealer = worker_dealer(self._context, self._limits, connection.curve)
+        refusal = Refusal(dealer, connection)
         try:
-            dealer.connect(address)
+            dealer.connect(connection.ingest)
         except zmq.ZMQError as error:
+            refusal.close()
             dealer.close()
-            self._log.error("bad_address", address=address, why=str(error))
+            self._log.error("bad_address", address=connection.ingest, why=str(error))
             return
-        self._socket, self._address = dealer, address
+        self._socket, self._refusal, self._address = dealer, refusal, connection.ingest
+        for monitor in refusal.sockets:
+            self._poller.register(monitor, zmq.POLLIN)
+
+    def _check_refusal(self) -> None:
+        try:
+            if self._refusal is not None:
+                self._refusal.check()
+        except KeyRefused as error:
+            self._log.error("refused", code="key", why=str(error))
+            self._exit = REFUSED_EXIT
 
     def _disconnect(self) -> None:
+        if self._refusal is not None:
+            for monitor in self._refusal.sockets:
+                self._poller.unregister(monitor)
+            self._refusal.close()
+            self._refusal = None
         if self._socket is not None:
             self._poller.unregister(self._socket)
             self._socket.close(linger=0)

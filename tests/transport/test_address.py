@@ -13,9 +13,10 @@ from felixhub.transport.address import (
     CONNECTION_FILE,
     Connection,
     NoHub,
-    endpoints_for,
     find_hub,
     ipc_directory,
+    network_endpoints,
+    reachable,
     remove_connection,
     write_connection,
 )
@@ -96,13 +97,21 @@ def test_a_path_too_long_for_a_socket_goes_to_the_temporary_directory(tmp_path: 
     directory.rmdir()
 
 
-@pytest.mark.parametrize(
-    "address", ["tcp://0.0.0.0:7800", "tcp://192.0.2.1:7800", "tcp://example.org:7800", "tcp://[::]:7800"]
-)
-def test_listening_where_others_could_listen_in_is_refused(address: str, tmp_path: Path) -> None:
+EVERYWHERE = ["tcp://0.0.0.0:7800", "tcp://192.0.2.1:7800", "tcp://example.org:7800", "tcp://[::]:7800"]
+KEY = "krjEtlsorA)0shBf^ndZ6cagmAAi*?Yl<U9VW@rI"
+
+
+@pytest.mark.parametrize("address", EVERYWHERE)
+def test_listening_without_keys_where_others_could_listen_in_is_refused(address: str) -> None:
     with pytest.raises(ConfigError, match="not a loopback address"):
-        endpoints_for(tmp_path, address)
+        network_endpoints(address, server=None)
+    assert network_endpoints(address, server=KEY).server == KEY
 
 
-def test_listening_on_loopback_is_fine(tmp_path: Path) -> None:
-    assert endpoints_for(tmp_path, "tcp://localhost:7800").live == "tcp://localhost:7802"
+def test_listening_on_loopback_is_fine() -> None:
+    assert network_endpoints("tcp://localhost:7800", server=None).live == "tcp://localhost:7802"
+
+
+def test_where_others_reach_a_hub_is_known_unless_it_listens_everywhere() -> None:
+    told = [reachable(network_endpoints(address, server=KEY)) for address in EVERYWHERE]
+    assert told == [None, "tcp://192.0.2.1:7800", "tcp://example.org:7800", None]

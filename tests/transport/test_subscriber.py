@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import subprocess
 import sys
 import time
@@ -59,22 +58,7 @@ def cancel(data: Path, run: str) -> None:
         control.request(CancelRun(id=new_id(), run=run))
 
 
-def three_ports() -> str:
-    """The address of three free ports in a row."""
-    while True:
-        with socket.socket() as first:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-            try:
-                for number in (port + 1, port + 2):
-                    with socket.socket() as other:
-                        other.bind(("127.0.0.1", number))
-            except OSError:
-                continue
-            return f"tcp://127.0.0.1:{port}"
-
-
-def test_a_subscription_follows_a_hub_to_another_address(tmp_path: Path) -> None:
+def test_a_subscription_follows_a_hub_to_another_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = tmp_path / "data"
     events: list[Event] = []
     with Subscription("r1", hub=data, until_done=True) as subscription:
@@ -86,7 +70,8 @@ def test_a_subscription_follows_a_hub_to_another_address(tmp_path: Path) -> None
         with hub(data):
             start(data, "r1")
             until(lambda: len(more()) >= 2)
-        with hub(data, "--listen", three_ports()):
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "elsewhere"))
+        with hub(data):
             cancel(data, "r1")
             until(lambda: bool(more()) and subscription.follower.done)
     kinds = [event.kind for event in events]

@@ -52,7 +52,7 @@ def work(hub: SmallHub) -> Iterator[Callable[..., Worker]]:
     workers: list[Worker] = []
 
     def start(think: Callable[[Any], Any], *, agents: tuple[str, ...] = ("clock",), **options: Any) -> Worker:
-        options = {"limits": FAST, "hub": lambda: hub.address, **options}
+        options = {"limits": FAST, "hub": hub.where, **options}
         worker = Worker(Session(agents, think=think, **options))
         workers.append(worker)
         return worker

@@ -18,6 +18,7 @@ from felixhub.core.errors import ProtocolViolation
 from felixhub.core.limits import Limits
 from felixhub.core.messages import Ack, Acked, CancelRun, Hello, Reject, Start, parse_ingest
 from felixhub.core.workflow import Card, RunSettings, Stage, Workflow
+from felixhub.transport.address import Connection
 from felixhub.transport.sockets import ingest_router
 
 DEADLINE_S = 8.0
@@ -49,6 +50,9 @@ class SmallHub:
         self._thread: threading.Thread | None = None
 
     # ---- from the test's thread ----
+
+    def where(self) -> Connection:
+        return Connection(ingest=self.address, live="", control=self.address)
 
     def start(self) -> None:
         """A life of the hub, from the log alone."""

@@ -45,9 +45,10 @@ def spawn(hub: SmallHub, tmp_path: Path) -> Iterator[Spawn]:
         code = f"""
             from pathlib import Path
             from felixhub.logs import configure_logs
+            from felixhub.transport.address import Connection
             from felixhub.worker.process import leave, run_agents
             configure_logs(file=Path({str(tmp_path / "log")!r}))
-            leave(run_agents(["clock"], hub=lambda: {hub.address!r}, resolve=None,
+            leave(run_agents(["clock"], hub=lambda: Connection(ingest={hub.address!r}, live="", control=""), resolve=None,
                              agents_dirs=[Path({str(tmp_path)!r})], parent_fd={0 if parent else None}))
         """
         child = subprocess.Popen(

@@ -349,11 +349,11 @@ def test_a_hub_on_another_address_is_found(hub: SmallHub, work: Work) -> None:
 def test_a_worker_waits_for_its_hub(hub: SmallHub, work: Work) -> None:
     asked: list[int] = []
 
-    def find() -> str:
+    def find() -> Connection:
         asked.append(1)
         if len(asked) < 3:
             raise FelixError("no hub yet")
-        return hub.address
+        return hub.where()
 
     work(says("here"), hub=find)
     hub.begin()
