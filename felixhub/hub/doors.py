@@ -54,8 +54,6 @@ class Doors:
 
     def look(self, now: float, counters: Counter[str]) -> None:
         """Let in who waits and may, keep to the limits, and shut out whose key was revoked."""
-        if self._zap:
-            self._zap.answer()
         for door in self._doors:
             if refused := door.look():
                 counters["refused.connections"] = refused
@@ -69,6 +67,8 @@ class Doors:
                 self._notes.info("door_reopens", why="a key was revoked or changed")
                 door.close()
                 self.listen()
+        if self._zap:
+            self._zap.answer()
         if now >= self._try_at:
             self._try_at = now + OPEN_S
             for door in self._doors:

@@ -22,7 +22,6 @@ from felixhub.transport.keys import Keys
 
 NOBODY = "-"  # no name that a key can have
 LOOK_S = 0.5  # how often the keys are looked at
-READ_S = 0.05  # strangers make the hub read its keys no more often than this
 CONNECTIONS_KEPT_MAX = 10_000
 TOPIC_BYTES_MAX = 256  # the longest topic has 150
 SUSPENDED_S = 60.0
@@ -43,7 +42,7 @@ class Guard:
         self._stamp: tuple[int, ...] = ()
         self._bad: dict[str, str] = {}
         self._look_at = now
-        self._read_at = now
+        self._changed_at = 0
         self._number = itertools.count(1)
         self._subscriptions: OrderedDict[str, int] = OrderedDict()
         self._asked: Counter[str] = Counter()
@@ -74,7 +73,7 @@ class Guard:
         return must
 
     def _read(self) -> None:
-        self._read_at = self._now
+        self._changed_at = self._keys.changed_at()
         stamp = self._keys.stamp()
         if stamp == self._stamp:
             return
@@ -110,8 +109,8 @@ class Guard:
     def admit(self, public: bytes) -> str | None:
         """The name of a new connection with this key, if it may come in; see `zap.Admit`."""
         text = z85.encode(public).decode()
-        if text not in self._name_of and self._now - self._read_at >= READ_S:
-            self._read()  # It may have been made a moment ago.
+        if text not in self._name_of and self._keys.changed_at() != self._changed_at:
+            self._read()  # It was made a moment ago.
         name = self._name_of.get(text)
         if name is None:
             self.counters["refused.unknown_key"] += 1

@@ -1,7 +1,8 @@
 """The answers to ZeroMQ's own question whether a connection may come in (ZAP, RFC 27).
 
 It is answered in the hub's loop: no thread that could die unseen, and while the loop is busy a handshake waits. pyzmq's
-authenticator knows yes and no; a third answer is needed, "not now", which makes a client come again.
+authenticator knows yes and no; a third answer is needed, "not now", upon which a client comes again when the time for
+its handshake is over (5 s). After a no it never does.
 Owns: the wire format. Must not: know whose key it is (`guard.py` does).
 """
 

@@ -23,6 +23,7 @@ from felixhub.core.grant import ALL, Grant, Role
 
 KEYS = "keys"
 PEERS_MAX = 10_000
+COARSE_NS = 50_000_000
 
 Z85 = Annotated[str, Field(pattern=r"^[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}$")]  # 32 bytes, as RFC 32 writes them
 
@@ -134,6 +135,18 @@ class Keys:
         except OSError:
             return ()
         return tuple(number for one in times for number in (one.st_ino, one.st_mtime_ns, one.st_mode))
+
+    def changed_at(self) -> int:
+        """A number that changes when a key is added or revoked; one look at the directory, however many there are.
+
+        Within the last moment it changes all the time: a file system's clock is coarse.
+        """
+        try:
+            changed_ns = self._folder.stat().st_mtime_ns
+        except OSError:
+            return 0
+        now_ns = time.time_ns()
+        return changed_ns if now_ns - changed_ns > COARSE_NS else now_ns
 
     def _file(self, name: str) -> Path:
         return self._folder / f"{name}.json"
