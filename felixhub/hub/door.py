@@ -161,7 +161,7 @@ class Door:
 
     # ---- subscriptions -----------------------------------------------------------------------------------------------
 
-    def take_subscriptions(self) -> list[bytes]:
+    def take_subscriptions(self, now: float) -> list[bytes]:
         """The topics that were newly subscribed to; at a guarded door those that were granted."""
         taken: list[bytes] = []
         for _ in range(SUBSCRIPTIONS_MAX):
@@ -171,14 +171,15 @@ class Door:
                 return taken
             data = frame.bytes
             is_new, topic = data[:1] == b"\x01", data[1:]
-            if data[:1] not in (b"\x00", b"\x01"):
-                continue  # Not a subscription: nobody speaks here.
             if self.guard is None:
                 taken += [topic] if is_new else []
                 continue
             user = _user_of(frame)
             if user is None:
                 continue  # ZeroMQ's own word for a connection that has gone; it has tidied up.
+            self.guard.heard_live(user, now)
+            if data[:1] not in (b"\x00", b"\x01"):
+                continue  # Not a subscription: nobody speaks here.
             granted = self.guard.subscribed(user, topic) if is_new else self.guard.unsubscribed(user, topic)
             for one in granted:
                 self.live.setsockopt(zmq.SUBSCRIBE if is_new else zmq.UNSUBSCRIBE, one)

@@ -9,6 +9,7 @@ import contextlib
 import itertools
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from zmq.utils import z85
 
@@ -25,10 +26,12 @@ LOOK_S = 0.5  # how often the keys are looked at
 CONNECTIONS_KEPT_MAX = 10_000
 TOPIC_BYTES_MAX = 256  # the longest topic has 150
 SUSPENDED_S = 60.0
+SUBSCRIBING_FACTOR = 10  # times the subscriptions of a connection: what one key may say to the live socket in a second
 ASKED_FACTOR = 10  # a connection may ask for so many times the subscriptions it can have; libzmq keeps each
 TOLD_S = 0.25  # a peer that is too fast hears of it so often; answering each message would double the flood
 
-MESSAGES, BYTES, THOUGHTS, CONNECTIONS = "messages", "bytes", "thoughts", "connections"
+MESSAGES, BYTES, THOUGHTS = "messages", "bytes", "thoughts"
+CONNECTIONS, SUBSCRIPTIONS = "connections", "subscriptions"
 
 
 class Guard:
@@ -44,8 +47,7 @@ class Guard:
         self._look_at = now
         self._changed_at = 0
         self._number = itertools.count(1)
-        self._subscriptions: OrderedDict[str, int] = OrderedDict()
-        self._asked: Counter[str] = Counter()
+        self._held: OrderedDict[str, _Held] = OrderedDict()
         self._suspended: dict[str, float] = {}
         self._must_leave = False
         self._told: dict[str, float] = {}
@@ -56,6 +58,7 @@ class Guard:
                 THOUGHTS: limits.peer_thoughts_per_s_max,
             }
         )
+        self._asking = Allowances({SUBSCRIPTIONS: SUBSCRIBING_FACTOR * limits.subscriptions_max})
         self._coming = Allowances({CONNECTIONS: limits.peer_connections_per_s_max})
         self._now = now
         self.look(now)
@@ -144,37 +147,53 @@ class Guard:
     def subscribed(self, connection: str, topic: bytes) -> list[bytes]:
         """The topics that a connection gets when it subscribes to one."""
         grant = self.grant_of(connection)
-        if grant is None or self._floods(connection, grant) or len(topic) > TOPIC_BYTES_MAX:
+        if grant is None:
             return []
-        granted = grant.topics(topic)
-        held = self._subscriptions.get(connection, 0)
-        if held + len(granted) > self._limits.subscriptions_max:
+        held = self._held.setdefault(connection, _Held())
+        self._held.move_to_end(connection)
+        while len(self._held) > CONNECTIONS_KEPT_MAX:
+            self._held.popitem(last=False)
+        held.asked += 1
+        if held.asked > ASKED_FACTOR * self._limits.subscriptions_max:
+            self._suspend(grant)
+            return []
+        granted = grant.topics(topic) if len(topic) <= TOPIC_BYTES_MAX else []
+        if held.granted + len(granted) > self._limits.subscriptions_max:
             self.counters["refused.too_many_subscriptions"] += 1
             return []
-        self._subscriptions[connection] = held + len(granted)
-        self._subscriptions.move_to_end(connection)
-        while len(self._subscriptions) > CONNECTIONS_KEPT_MAX:
-            gone, _ = self._subscriptions.popitem(last=False)
-            self._asked.pop(gone, None)
+        held.granted += len(granted)
         return granted
-
-    def _floods(self, connection: str, grant: Grant) -> bool:
-        """Whether a subscriber asks without end: then its key rests for a while, and its connections are cut."""
-        self._asked[connection] += 1
-        if self._asked[connection] <= ASKED_FACTOR * self._limits.subscriptions_max:
-            return False
-        if self._now >= self._suspended.get(grant.name, 0.0):
-            self._suspended[grant.name] = self._now + SUSPENDED_S
-            self._must_leave = True
-            self.counters["suspended"] += 1
-            self._notes.warning("key_suspended", key=grant.name, seconds=SUSPENDED_S, why="too many subscriptions")
-        return True
 
     def unsubscribed(self, connection: str, topic: bytes) -> list[bytes]:
         """The topics that it no longer gets."""
         grant = self.grant_of(connection)
-        if grant is None or len(topic) > TOPIC_BYTES_MAX:
+        if grant is None:
             return []
-        granted = grant.topics(topic)
-        self._subscriptions[connection] = max(0, self._subscriptions.get(connection, 0) - len(granted))
+        granted = grant.topics(topic) if len(topic) <= TOPIC_BYTES_MAX else []
+        held = self._held.get(connection, _Held())
+        held.asked = max(0, held.asked - 1)
+        held.granted = max(0, held.granted - len(granted))
         return granted
+
+    def heard_live(self, connection: str, now: float) -> None:
+        """A subscriber has said something, sense or not. Who goes on and on must leave for a while."""
+        grant = self.grant_of(connection)
+        if grant is not None and self._asking.take(grant.name, {SUBSCRIPTIONS: 1.0}, now):
+            self._suspend(grant)
+
+    def _suspend(self, grant: Grant) -> None:
+        """A key that floods the live socket rests, and its connections are cut: there is no other way to answer it."""
+        if self._now < self._suspended.get(grant.name, 0.0):
+            return
+        self._suspended[grant.name] = self._now + SUSPENDED_S
+        self._must_leave = True
+        self.counters["suspended"] += 1
+        self._notes.warning("key_suspended", key=grant.name, seconds=SUSPENDED_S, why="too many subscriptions")
+
+
+@dataclass(slots=True)
+class _Held:
+    """The subscriptions of one connection: what it asked for, which ZeroMQ remembers, and what it got."""
+
+    asked: int = 0
+    granted: int = 0

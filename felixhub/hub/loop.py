@@ -121,7 +121,7 @@ class HubLoop:
         for handled in self._desk.prepared(self.post, began) if self._desk.is_preparing else ():
             self._handle(handled)
         failpoint("hub.after_receive")
-        self._drain_subscriptions()
+        self._drain_subscriptions(began)
         self._settle(began, leases=drained)
         is_busy = bool(self._pending.events)
         self.finish_turn()
@@ -251,9 +251,9 @@ class HubLoop:
     def _reply(self, identity: bytes, reply: Message) -> None:
         self._pending.replies.append((identity, reply))
 
-    def _drain_subscriptions(self) -> None:
+    def _drain_subscriptions(self, now: float) -> None:
         for door in self._doors:
-            self._beat_wanted |= any(HUB_BEAT_TOPIC.startswith(topic) for topic in door.take_subscriptions())
+            self._beat_wanted |= any(HUB_BEAT_TOPIC.startswith(topic) for topic in door.take_subscriptions(now))
 
     # ---- deciding ----------------------------------------------------------------------------------------------------
 

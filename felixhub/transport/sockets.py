@@ -63,8 +63,9 @@ def _router(
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
     # Beyond this ZeroMQ disconnects the peer before the frame is in our memory.
     socket.setsockopt(zmq.MAXMSGSIZE, limits.frame_bytes_max)
-    # Enough for a thousand workers' bursts in one turn; the rest waits at the senders.
-    socket.setsockopt(zmq.RCVHWM, 10_000)
+    # Enough for a thousand workers' bursts in one turn; the rest waits at the senders. Of each of those that come over
+    # the network less: what waits is in our memory before their allowance is looked at.
+    socket.setsockopt(zmq.RCVHWM, 10_000 if key is None else 1_000)
     # What a peer does not read piles up here, then sending says EAGAIN.
     socket.setsockopt(zmq.SNDHWM, waiting_max)
     return socket
