@@ -30,7 +30,8 @@ from felixhub.core.messages import (
 )
 from felixhub.core.names import HUB_BEAT_TOPIC
 
-REPLY_S_MAX = 3.0  # a request without an answer for this long is sent again
+REPLY_S_MAX = 3.0  # a request without an answer for this long is sent again, and then given twice as long
+REPLY_S_MOST = 30.0  # on the slowest link; what it answers too late would come too late again
 UNSEEN_S_MAX = 2.0  # an unfinished run that is in no beat for this long is asked for
 AWAY_S = 3.0  # without a beat for this long the hub is away
 RECENT_S = 60.0  # a run that ended this long ago at most still satisfies "until done", and is still held
@@ -55,6 +56,7 @@ class _Asked:
     """A request under way for one run. `marks` and `texts` collect a snapshot's pages.
 
     `held`: what was here when it was asked. `sure`: it asks from a position whose life of the hub is beyond doubt.
+    `patience_s`: how long the answer, or its next page, may take.
     """
 
     request: Message
@@ -64,6 +66,7 @@ class _Asked:
     run: str = ""
     held: int = 0
     sure: bool = False
+    patience_s: float = REPLY_S_MAX
     marks: list[Event] = field(default_factory=list)
     texts: list[SnapshotText] = field(default_factory=list)
 
@@ -177,8 +180,8 @@ class Follower:
                 self._notices.append("the hub is away; waiting for it")
             return
         for asked in list(self._asked.values()):
-            if now - asked.at > REPLY_S_MAX:
-                self._ask_again(asked, now)
+            if now - asked.at > asked.patience_s:
+                self._ask_again(asked, now, patience_s=min(2 * asked.patience_s, REPLY_S_MOST))
         for run in self.board.followed():
             if self.board.is_complete(run):
                 self._let_go(run, now)
@@ -399,13 +402,14 @@ class Follower:
         self._asked[run] = _Asked(request, name, now, kind, run, held=self.board.last(run), sure=sure)
         self._requests.append(request)
 
-    def _ask_again(self, asked: _Asked, now: float) -> None:
+    def _ask_again(self, asked: _Asked, now: float, *, patience_s: float = REPLY_S_MAX) -> None:
         """The same once more: a position that was taken in an earlier life of the hub keeps that life's name."""
         self._last_id += 1
         name = f"r{self._last_id}"
         request = asked.request.model_copy(update={"id": name})
+        held = self.board.last(asked.run)
         self._asked[asked.run] = _Asked(
-            request, name, now, asked.kind, asked.run, held=self.board.last(asked.run), sure=asked.sure
+            request, name, now, asked.kind, asked.run, held=held, sure=asked.sure, patience_s=patience_s
         )
         self._requests.append(request)
 

@@ -25,6 +25,8 @@ class Hub:
         self.follower = follower
         self.lost = False
         self.deaf = False  # requests are lost
+        self.frame_s = 0.0  # the control socket's link is so slow that one frame after the other takes this long
+        self.on_the_way: list[tuple[float, list[bytes]]] = []
         self.page_rows = 3
         self.asked: list[Message] = []
         self.got: list[Event] = []
@@ -54,6 +56,8 @@ class Hub:
         """Time passes with a beat and a few ticks every half second."""
         for _ in range(round(seconds * 2)):
             self.team.now += 0.5
+            while self.on_the_way and self.on_the_way[0][0] <= self.now:
+                self.follower.on_reply(self.on_the_way.pop(0)[1], self.now)
             self.beat(of_runs=of_runs)
             self.follower.on_tick(self.now)
             self.drain()
@@ -61,7 +65,7 @@ class Hub:
     def settle(self) -> None:
         """Nothing is lost any more, for long enough."""
         self.lost = self.deaf = False
-        self.wait(REPLY_S_MAX + 2.0)
+        self.wait(8 * REPLY_S_MAX)
 
     def restart(self, *, log: list[Event] | None = None, known_boots: bool = True) -> None:
         """A new life, by default of the same log."""
@@ -77,7 +81,7 @@ class Hub:
                 self.asked.append(request)
                 if not self.deaf:
                     for frames in self._answer(request):
-                        self.follower.on_reply(frames, self.now)
+                        self._deliver(frames)
             if not requests:
                 break
         for one in self.follower.take_events():
@@ -88,6 +92,13 @@ class Hub:
                 if isinstance(one, Reset):
                     self.got = [event for event in self.got if event.run != one.run]
         self.notices += self.follower.take_notices()
+
+    def _deliver(self, frames: list[bytes]) -> None:
+        if not self.frame_s:
+            self.follower.on_reply(frames, self.now)
+            return
+        free_at = self.on_the_way[-1][0] if self.on_the_way else self.now
+        self.on_the_way.append((free_at + self.frame_s, frames))
 
     def _answer(self, request: Any) -> list[list[bytes]]:
         match request:
@@ -318,6 +329,19 @@ def test_a_request_without_an_answer_is_sent_again() -> None:
     hub.wait(1.0)
     assert len(asked(hub, Runs)) == 2
     assert len({request.id for request in hub.asked}) == 2  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("frame_s", [0.5, 2.0, 4.0, 7.0])
+def test_a_link_that_is_slower_than_our_patience_gets_more_of_it(frame_s: float) -> None:
+    """What comes too late is given up and asked for again. With the same patience as before it comes too late again."""
+    hub = following("r1")
+    hub.lost = True
+    worker = begin(hub)
+    for word in ("one ", "two ", "three "):
+        worker.say(word)
+    hub.frame_s = frame_s
+    hub.wait(60 * frame_s)
+    hub.check("r1")
 
 
 def test_a_hub_that_is_busy_is_asked_again_later() -> None:
