@@ -5,13 +5,14 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   ?= .demo
 
-.PHONY: help setup demo test check format bench picture clean
+.PHONY: help setup demo test check format bench soak picture clean
 
 help:
 	@echo "make demo     set up, then run a team of agents on a real document, on the offline model"
 	@echo "make test     set up, then run the tests"
 	@echo "make check    format, lint, types, import rules"
-	@echo "make bench    the figures of docs/performance.md, measured here"
+	@echo "make bench    measure here, beside Redis, NATS and AutoGen: writes docs/performance.md"
+	@echo "make soak     ten minutes of faults against real processes (MINUTES=, SEED=): writes docs/reliability.md"
 	@echo "make picture  draw the README's picture from a run made now"
 
 $(BIN)/python:
@@ -33,7 +34,7 @@ demo: $(VENV)/.run
 		--file examples/night-bus-depot.md --llm offline --data $(DEMO) --out $(DEMO)/answer.md
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 4
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -45,8 +46,16 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.dev
-	$(BIN)/python -m benchmarks.run
+$(VENV)/.bench: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
+	$(BIN)/python -m benchmarks.peers.install
+	@touch $@ $(VENV)/.dev $(VENV)/.run
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.run --write
+
+soak: $(VENV)/.dev
+	$(BIN)/python tests/soak/soak.py --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) --write
 
 picture: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[picture]'

@@ -14,7 +14,6 @@ import pty
 import re
 import shutil
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -75,7 +74,6 @@ class Done:
     code: int
     out: bytes
     err: str
-    seconds: float
 
     @property
     def text(self) -> str:
@@ -104,7 +102,6 @@ class Command:
     def __init__(self, shell: Shell, arguments: Sequence[str], cwd: Path, stdin: bytes, **environ: str) -> None:
         shell.count += 1
         self.arguments = arguments
-        self._began = time.monotonic()
         self._files = [shell.folder / "printed" / f"{shell.count:03}.{kind}" for kind in ("in", "out", "err")]
         self._files[0].write_bytes(stdin)
         with self._files[0].open("rb") as read, self._files[1].open("wb") as out, self._files[2].open("wb") as err:
@@ -137,7 +134,7 @@ class Command:
         """Ctrl-C: everybody in its process group hears it."""
         os.killpg(self.popen.pid, signal.SIGINT)
 
-    def until_printed(self, text: str, seconds: float = 20.0, *, err: bool = False) -> None:
+    def until_printed(self, text: str, seconds: float = 30.0, *, err: bool = False) -> None:
         def look() -> bool:
             if text.encode() in (self.err.encode() if err else self.out):
                 return True
@@ -146,19 +143,19 @@ class Command:
 
         until(look, seconds, lambda: f"'{text}' in {self.out[-2000:]!r} {self.err}")
 
-    def wait(self, seconds: float = 30.0) -> Done:
+    def wait(self, seconds: float = 60.0) -> Done:
         try:
             code = self.popen.wait(seconds)
         except subprocess.TimeoutExpired:
             raise AssertionError(
                 f"{' '.join(self.arguments)} did not end within {seconds} s:\n{self.out[-3000:]!r}\n{self.err}"
             ) from None
-        return Done(code, self.out, self.err, time.monotonic() - self._began)
+        return Done(code, self.out, self.err)
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             self.signal(signal.SIGKILL)
-        self.popen.wait(10.0)
+        self.popen.wait(30.0)
 
 
 class Terminal:
@@ -201,7 +198,7 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
 
-    def until_shown(self, text: str, seconds: float = 20.0) -> None:
+    def until_shown(self, text: str, seconds: float = 30.0) -> None:
         def look() -> bool:
             if text in self.screen:
                 return True
@@ -210,14 +207,14 @@ class Terminal:
 
         until(look, seconds, lambda: f"'{text}' on {self.screen[-3000:]}")
 
-    def wait(self, seconds: float = 30.0) -> int:
+    def wait(self, seconds: float = 60.0) -> int:
         """Its exit code, once all that it wrote was read."""
         try:
             code = self.popen.wait(seconds)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"did not end within {seconds} s: {self.screen[-3000:]}") from None
         if self._open:
-            self._reader.join(5.0)
+            self._reader.join(20.0)
         return code
 
     def hang_up(self) -> None:
@@ -229,8 +226,8 @@ class Terminal:
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             self.popen.kill()
-        self.popen.wait(10.0)
-        self._reader.join(5.0)
+        self.popen.wait(30.0)
+        self._reader.join(20.0)
         self.hang_up()
 
 
@@ -285,7 +282,7 @@ class Shell:
         cwd: Path | None = None,
         stdin: str = "",
         code: int = 0,
-        seconds: float = 30.0,
+        seconds: float = 60.0,
         **environ: str,
     ) -> Done:
         """`felixhub ARGUMENTS`, ended, with this exit code and nobody's traceback."""
@@ -294,7 +291,7 @@ class Shell:
         assert "Traceback" not in done.err and "Warning" not in done.err, done.err
         return done
 
-    def script(self, line: str, seconds: float = 30.0) -> Done:
+    def script(self, line: str, seconds: float = 60.0) -> Done:
         """A line of bash, as somebody types it who knows pipes."""
         command = Command(self, ["bash", "-c", line], self.project, b"")
         self._started.append(command)
@@ -338,7 +335,7 @@ class Shell:
         with self.client() as client:
             return [parse_event(line) for line in client.pages(Replay(id=new_id(), run=run))]
 
-    def until_event(self, run: str, kind: str, seconds: float = 20.0, **fields: object) -> Event:
+    def until_event(self, run: str, kind: str, seconds: float = 30.0, **fields: object) -> Event:
         """The run's first event of this kind with these fields."""
 
         def look() -> list[Event]:
@@ -367,7 +364,7 @@ class Shell:
     def sockets(self) -> list[str]:
         return [str(path) for path in self.runtime.rglob("*") if path.is_socket()]
 
-    def until_nothing_is_left(self, seconds: float = 10.0) -> None:
+    def until_nothing_is_left(self, seconds: float = 30.0) -> None:
         """Every process has ended by itself, and a hub that ended well has taken its sockets along."""
         until(lambda: not self.kin(), seconds, lambda: f"everything ends; there are {self.kin()}")
         left = [*self.sockets(), *(str(path) for path in self.folder.glob("*/connection.json"))]
@@ -378,7 +375,7 @@ class Shell:
         for command in self._started:
             if command.popen.poll() is None:
                 command.popen.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + 10.0
+        deadline = time.monotonic() + 20.0
         while (left := self.kin()) and time.monotonic() < deadline:
             for command in self._started:
                 command.popen.poll()
@@ -402,19 +399,6 @@ def a_shell() -> Iterator[Shell]:
         left = shell.close()
         shutil.rmtree(folder, ignore_errors=True)
     assert not left, f"left behind: {left}"
-
-
-def free_ports(count: int = 3) -> int:
-    """The first of so many neighbouring ports that are free."""
-    for first in range(21_000 + os.getpid() % 8_000, 60_000, count):
-        with contextlib.ExitStack() as stack:
-            try:
-                for port in range(first, first + count):
-                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return first
-    raise AssertionError("no free ports")
 
 
 def _felixhub(arguments: Sequence[object]) -> list[str]:

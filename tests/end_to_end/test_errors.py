@@ -10,7 +10,8 @@ import socket
 from pathlib import Path
 
 import pytest
-from shell import MEMO, TASK, Shell, free_ports
+from ports import free_ports
+from shell import MEMO, TASK, Shell
 from strange_server import strange_server
 
 from felixhub.core.events import parse_event

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from pace import all_at_once
 from shell import MEMO, TASK, Done, Shell, a_shell, until
 from texts import Told, check_chain, of_kind, thoughts
 
@@ -65,8 +66,8 @@ def helix() -> Iterator[Helix]:
         answer = shell.project / "answer.md"
         data = shell.folder / "elsewhere"
         arguments = (TASK, "--file", MEMO, "--llm", model.base_url, "--data", data, "--out", answer)
-        command = shell.start_run_hub(*arguments)
-        done = command.wait(60.0)
+        with all_at_once(model, 3):
+            done = shell.start_run_hub(*arguments).wait()
         shell.until_nothing_is_left()
         shell.start("hub", "--data", data)
         lines = shell.run("export", "latest", "--format", "jsonl", "--hub", data).out.splitlines()

@@ -28,5 +28,5 @@ def test_every_event_once_in_order_and_as_the_hub_exports_it_later(shell: Shell,
     hub = shell.start("hub", "--pause-unfinished")
     assert shell.run("export", events[0].run, "--format", "jsonl").out == done.out
     hub.interrupt()
-    assert hub.wait(10.0).code == 0
+    assert hub.wait(30.0).code == 0
     shell.until_nothing_is_left()

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from pace import all_at_once
 from shell import MEMO, TASK, Shell
 from texts import check_chain, of_kind, thoughts
 
@@ -65,7 +66,8 @@ def outcomes(events: list[object]) -> dict[str, str]:
 
 
 def test_sections(shell: Shell, model: OfflineModel) -> None:
-    answer, events = run(shell, "sections", model)
+    with all_at_once(model, 4):
+        answer, events = run(shell, "sections", model)
     (started,) = [e for e in events if isinstance(e, RunStarted)]
     titles = [stage.section for stage in started.workflow.stages if stage.section]
     assert re.findall(r"^## (.+)$", answer.read_text(), re.MULTILINE)[:7] == titles
@@ -78,7 +80,8 @@ def test_sections(shell: Shell, model: OfflineModel) -> None:
 
 
 def test_phases(shell: Shell, model: OfflineModel) -> None:
-    answer, events = run(shell, "phases", model)
+    with all_at_once(model, 3, after=1):
+        answer, events = run(shell, "phases", model)
     assert set(PHASES) <= {e.section for e in events if isinstance(e, SectionReady)}
     asked = [str(r.body["messages"][1]["content"]) for r in model.requests if r.path.endswith("/chat/completions")]
     assert len(asked) == 6
@@ -101,7 +104,8 @@ def test_pipeline_with_its_tester(shell: Shell, model: OfflineModel) -> None:
 
 
 def test_swarm(shell: Shell, model: OfflineModel) -> None:
-    _, events = run(shell, "swarm", model)
+    with all_at_once(model, 3):
+        _, events = run(shell, "swarm", model)
     asked = [r for r in model.requests if r.path.endswith("/chat/completions")]
     drones = [r for r in asked if "You are drone-" in str(r.body["messages"][0])]
     assert sorted(r.body["temperature"] for r in drones) == [0.5, 0.7, 0.9]

@@ -10,7 +10,9 @@ import socket
 from urllib.parse import urlsplit
 
 import pytest
-from shell import MEMO, TASK, Shell, free_ports, until
+from pace import all_at_once
+from ports import free_ports
+from shell import MEMO, TASK, Shell, until
 from texts import of_kind, thoughts
 
 from felixhub.core.events import RunFinished, ThoughtStarted
@@ -32,11 +34,11 @@ def test_hub_and_agents_each_by_itself(shell: Shell, model: OfflineModel) -> Non
     assert "✓ run finished in" in done.text
     for worker in workers:
         worker.signal(signal.SIGTERM)
-        assert worker.wait(10.0).code == 0, worker.err
+        assert worker.wait(30.0).code == 0, worker.err
         logged = [json.loads(line) for line in worker.err.splitlines()]
         assert logged[0]["event"] == "worker_started" and "Traceback" not in worker.err
     hub.signal(signal.SIGTERM)
-    assert hub.wait(10.0).code == 0
+    assert hub.wait(30.0).code == 0
     assert json.loads(hub.err.splitlines()[0])["event"] == "hub_started"
     shell.until_nothing_is_left()
 
@@ -47,9 +49,9 @@ def test_an_agent_may_come_before_the_hub_and_the_run(shell: Shell, model: Offli
     done = shell.run("run", TASK, "--workflow", "solo", "--llm", model.base_url, "--json")
     assert b'"run.finished"' in done.out
     worker.interrupt()
-    assert worker.wait(10.0).code == 0, worker.err
+    assert worker.wait(30.0).code == 0, worker.err
     hub.interrupt()
-    assert hub.wait(10.0).code == 0, hub.err
+    assert hub.wait(30.0).code == 0, hub.err
 
 
 def test_a_hub_on_tcp(shell: Shell, model: OfflineModel) -> None:
@@ -71,7 +73,7 @@ def test_a_hub_on_tcp(shell: Shell, model: OfflineModel) -> None:
     assert (shell.data / "connection.json").stat().st_mode & 0o077 == 0
     worker.signal(signal.SIGTERM)
     hub.signal(signal.SIGTERM)
-    assert (worker.wait(10.0).code, hub.wait(10.0).code) == (0, 0)
+    assert (worker.wait(30.0).code, hub.wait(30.0).code) == (0, 0)
     shell.until_nothing_is_left()
 
 
@@ -84,13 +86,14 @@ def test_up_on_tcp(shell: Shell, model: OfflineModel) -> None:
 
 def test_several_agents_in_one_process(shell: Shell, model: OfflineModel) -> None:
     arguments = ("up", TASK, "--llm", model.base_url, "--view", "none", "--agents-per-worker", "4", "--serve")
-    up = shell.start(*arguments)
-    until(lambda: [row for row in shell.rows() if row["status"] == "finished"], 30.0, "the run finishes")
+    with all_at_once(model, 3):
+        up = shell.start(*arguments)
+        until(lambda: [row for row in shell.rows() if row["status"] == "finished"], 60.0, "the run finishes")
     events = shell.events(shell.rows()[0]["run"])
     assert len({one.session for one in of_kind(events, ThoughtStarted)}) == 1
     assert model.open_requests_max == 3  # One process, and yet all at once.
     up.signal(signal.SIGTERM)
-    assert up.wait(15.0).code == 0  # Of its task, which has long ended.
+    assert up.wait(30.0).code == 0  # Of its task, which has long ended.
     shell.until_nothing_is_left()
 
 
@@ -99,7 +102,7 @@ def test_several_agents_in_one_process(shell: Shell, model: OfflineModel) -> Non
 
 def get(url: str) -> tuple[int, object]:
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=5.0)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=20.0)
     try:
         connection.request("GET", parts.path)
         answer = connection.getresponse()
@@ -124,7 +127,7 @@ def test_offline_model(shell: Shell, ending: signal.Signals) -> None:
     done = shell.run("up", TASK, "--workflow", "solo", "--llm", url)
     assert "✓ run finished in" in done.text
     command.signal(ending)
-    ended = command.wait(10.0)
+    ended = command.wait(30.0)
     assert (ended.code, ended.err) == (0, "")
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=1.0)

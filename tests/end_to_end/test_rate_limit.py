@@ -8,8 +8,8 @@ from texts import of_kind
 
 from felixhub.core.events import RunFinished
 
-RETRY_AFTER_S = 3.0
-HEARD_S = 1.5  # a beat, and a slow machine: until then others may still ask
+RETRY_AFTER_S = 6.0
+HEARD_S = 4.0  # a beat, and a slow machine: until then others may still ask
 SOLO = """
 name = "many"
 [[lists.places]]

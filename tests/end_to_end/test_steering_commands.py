@@ -59,7 +59,7 @@ def hub() -> Iterator[Shell]:
         serving = shell.serve("--view", "none")
         yield shell
         serving.signal(signal.SIGTERM)
-        done = serving.wait(15.0)
+        done = serving.wait(30.0)
         assert done.code == 0, done.err
         assert "Traceback" not in done.err, done.err
         shell.until_nothing_is_left()
@@ -146,7 +146,7 @@ def test_approving_what_is_not_done_is_refused(hub: Shell, slow: OfflineModel) -
     assert "'Known risks' cannot be approved" in hub.run("approve", run, "risks", code=2).complaint
     assert statuses(hub, run)["risks"] == "writing"
     hub.run("cancel", run)
-    assert command.wait(5.0).code == 1
+    assert command.wait(30.0).code == 1
 
 
 # ---- steer, regenerate, cancel -------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ import pytest
 import zmq
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-DEADLINE_S = 10.0
+DEADLINE_S = 30.0
 AGENTS = ("early", "late", "ticker")
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
@@ -46,7 +46,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     for child in reversed(children):
         child.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(5.0)
+            child.wait(20.0)
         child.kill()
         child.communicate()
 

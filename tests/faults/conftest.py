@@ -21,5 +21,5 @@ def place() -> Iterator[Place]:
 @pytest.fixture
 def strict_place() -> Iterator[Place]:
     """Leases that are soon over."""
-    with a_place(worker_beat_s=0.2, worker_beats_missed_max=3, lease_grace_s=0.6, cancel_grace_s=0.5) as one:
+    with a_place(worker_beat_s=0.2, worker_beats_missed_max=3, lease_grace_s=2.4, cancel_grace_s=0.5) as one:
         yield one

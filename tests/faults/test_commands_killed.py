@@ -66,7 +66,7 @@ def send(place: Place, message: Message) -> None:
     """Send a command, see the hub die of it, start another one, and get the answer."""
     with place.client(wait_s=0.5) as client, pytest.raises(Exception, match="no hub"):
         client.request(message)
-    until(lambda: place.the_hub.exit is not None, 10.0, "the hub dies")
+    until(lambda: place.the_hub.exit is not None, 30.0, "the hub dies")
     assert place.the_hub.exit == -9
     place.start_hub()
     with place.client() as client:

@@ -8,8 +8,8 @@ import time
 from harness import Eye, Place, a_place, until
 from verdict import faults_of, faults_of_record
 
-LEASE_S = 2.0
-STOPPED_S = 3.0
+LEASE_S = 3.0
+STOPPED_S = 4.0
 
 
 def test_a_hub_that_stood_still_loses_no_worker_and_doubles_no_text() -> None:

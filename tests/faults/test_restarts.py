@@ -87,6 +87,7 @@ def test_every_command_is_done_once(place: Place, across_a_restart: bool) -> Non
 
     twice(start)
     with Eye(place, start.id) as eye:
+        eye.wait_for("thought.started", count=4)
         eye.wait_for("thought.partial", count=10)
         twice(CancelRun(id="c1", run=start.id, agent="a1"))
         eye.wait_for("stage.finished")

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import zmq
 from harness import AGENTS, WRITER, Eye, Place, a_place, start_of, until
+from ports import free_ports
 from verdict import faults_of
 
 from felixhub.core.limits import DEFAULT_LIMITS
@@ -27,24 +28,12 @@ from felixhub.transport.sockets import client_dealer, live_sub, worker_dealer
 from felixhub.transport.subscriber import Subscription
 
 
-def free_address() -> str:
-    """Three free ports in a row."""
-    while True:
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            first = stack.enter_context(socket.socket())
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-            for number in (port + 1, port + 2):
-                stack.enter_context(socket.socket()).bind(("127.0.0.1", number))
-            return f"tcp://127.0.0.1:{port}"
-
-
 class Guarded:
     """A place whose hub listens on the network, and the keys to it."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self.address = free_address()
+        self.address = f"tcp://127.0.0.1:{free_ports()}"
         place.hub_flags = ("--listen", self.address)
         place.data.mkdir(mode=0o700, exist_ok=True)
         self.keys = Keys(place.data)

@@ -79,7 +79,7 @@ class Place:
 
     def configure(self, **more: Any) -> None:
         lines = [f"{name} = {value}\n" for name, value in more.items()]
-        limits = "worker_beat_s = 0.1\nlease_grace_s = 0.4\nbeat_s = 0.2\n"
+        limits = "worker_beat_s = 0.1\nlease_grace_s = 1.2\nbeat_s = 0.2\n"
         (self.folder / "config/hub.toml").write_text("".join([*lines, "[limits]\n", limits]))
 
     # ---- processes ---------------------------------------------------------------------------------------------------
@@ -105,13 +105,13 @@ class Place:
     def run(self, *arguments: str, code: int, **environ: str) -> str:
         """The command's standard error, after it has ended with this code."""
         process = self.start(*arguments, **environ)
-        assert process.wait(20.0) == code, self.said(process)
+        assert process.wait(60.0) == code, self.said(process)
         assert "Traceback" not in self.said(process), self.said(process)
         return self.said(process)
 
     def serve(self, **environ: str) -> subprocess.Popen[str]:
         process = self.start("up", "--serve", "--view", "none", **environ)
-        until(lambda: "Ctrl-C stops" in self.said(process), 20.0, lambda: self.said(process))
+        until(lambda: "Ctrl-C stops" in self.said(process), 30.0, lambda: self.said(process))
         return process
 
     def kin(self) -> dict[int, str]:
@@ -131,7 +131,7 @@ class Place:
         return next((pid for pid, words in self.kin().items() if words == f"felixhub agent {agent}"), 0)
 
     def until_nobody_is_left(self) -> None:
-        until(lambda: not self.kin(), 10.0, lambda: f"everybody ends: {self.kin()}")
+        until(lambda: not self.kin(), 30.0, lambda: f"everybody ends: {self.kin()}")
 
     def log(self, name: str) -> str:
         file = self.data / "logs" / f"{name}.log"
@@ -145,7 +145,7 @@ class Place:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         for process in self.started:
-            process.wait(10.0)
+            process.wait(30.0)
             if process.stdout is not None:
                 process.stdout.close()
 
@@ -186,7 +186,7 @@ class Place:
             rows = client.request(Runs(id=new_id()))["runs"]
         return str(rows[-1]["run"]) if rows else ""
 
-    def until_status(self, run: str, status: str, seconds: float = 20.0) -> None:
+    def until_status(self, run: str, status: str, seconds: float = 30.0) -> None:
         until(lambda: self.status(run) == status, seconds, lambda: f"{status}: {self.kinds(run)} {self.kin()}")
 
     def events(self, run: str) -> list[Event]:

@@ -48,7 +48,7 @@ def test_an_unexpected_fault_ends_it_with_a_sentence(supervisor: Supervisor, mon
 
     monkeypatch.setattr(supervisor, "_mind", fault)
     supervisor._thread.start()
-    until(lambda: supervisor.failed, 5.0, "it says so")
+    until(lambda: supervisor.failed, 20.0, "it says so")
     assert supervisor.failed is not None and "KeyError: 'something of ours'" in supervisor.failed
     supervisor.stop()
 
@@ -77,7 +77,7 @@ def test_a_child_that_cannot_be_started_now_is_started_later(
         supervisor._hire()
         return len(tried)
 
-    until(lambda: turn() == 3, 5.0, "the third time")
+    until(lambda: turn() == 3, 20.0, "the third time")
     assert tried[2] - tried[1] >= 0.19  # Ever slower.
     assert turn() == 3  # It lives.
 

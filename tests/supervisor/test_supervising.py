@@ -12,18 +12,18 @@ from supervised import Place, until
 
 def end(place: Place, process: object, number: int, code: int) -> None:
     process.send_signal(number)  # type: ignore[attr-defined]
-    assert process.wait(15.0) == code, place.said(process)  # type: ignore[attr-defined,arg-type]
+    assert process.wait(60.0) == code, place.said(process)  # type: ignore[attr-defined,arg-type]
     place.until_nobody_is_left()
 
 
 def test_a_stopped_worker_is_replaced_and_a_signal_ends_a_service_well(place: Place) -> None:
     up = place.serve()
     run = place.begin("wait", "a")
-    until(lambda: "thought.partial" in place.kinds(run), 10.0, "it streams")
+    until(lambda: "thought.partial" in place.kinds(run), 30.0, "it streams")
     first = place.worker("a")
     assert first > 0
     os.kill(first, signal.SIGSTOP)
-    until(lambda: place.worker("a") not in (0, first), 15.0, lambda: place.log("supervisor"))
+    until(lambda: place.worker("a") not in (0, first), 30.0, lambda: place.log("supervisor"))
     assert "worker_lost" in place.log("supervisor")
     (place.folder / "go").touch()
     place.until_status(run, "finished")
@@ -33,18 +33,18 @@ def test_a_stopped_worker_is_replaced_and_a_signal_ends_a_service_well(place: Pl
 def test_a_worker_that_was_taken_over_is_hired_again_once_the_other_has_left(place: Place) -> None:
     up = place.serve()
     run = place.begin("wait", "a")
-    until(lambda: place.worker("a"), 10.0, "a worker")
-    until(lambda: "thought.partial" in place.kinds(run), 10.0, "it streams")
+    until(lambda: place.worker("a"), 30.0, "a worker")
+    until(lambda: "thought.partial" in place.kinds(run), 30.0, "it streams")
     other = place.start("agent", "a")
-    until(lambda: not place.worker("a"), 10.0, lambda: f"ours is fenced: {place.said(other)}")
+    until(lambda: not place.worker("a"), 30.0, lambda: f"ours is fenced: {place.said(other)}")
     third = place.start("agent", "a")
-    assert other.wait(10.0) == 1
+    assert other.wait(60.0) == 1
     assert "felixhub: another worker has taken over (a)" in place.said(other).splitlines()[-1]
     time.sleep(1.0)
     assert not place.worker("a"), "hired while another one does the work"
     third.terminate()
-    assert third.wait(10.0) == 0
-    until(lambda: place.worker("a"), 10.0, "a worker again")
+    assert third.wait(60.0) == 0
+    until(lambda: place.worker("a"), 30.0, "a worker again")
     (place.folder / "go").touch()
     place.until_status(run, "finished")
     end(place, up, signal.SIGINT, 130)
@@ -53,12 +53,11 @@ def test_a_worker_that_was_taken_over_is_hired_again_once_the_other_has_left(pla
 def test_an_agent_that_kills_its_workers_is_cancelled_in_every_run_that_wants_it(place: Place) -> None:
     up = place.serve()
     first = place.begin("die", "a")
-    until(lambda: place.status(first) not in ("running", "cancelling"), 20.0, lambda: str(place.kinds(first)))
+    until(lambda: place.status(first) not in ("running", "cancelling"), 30.0, lambda: str(place.kinds(first)))
     assert place.log("supervisor").count("worker_restarted") == 5
-    began = time.monotonic()
     second = place.begin("fine", "a")  # Within the minute.
-    until(lambda: place.status(second) not in ("running", "cancelling"), 10.0, lambda: str(place.kinds(second)))
-    assert time.monotonic() - began < 5.0
+    until(lambda: place.status(second) not in ("running", "cancelling"), 30.0, lambda: str(place.kinds(second)))
+    assert place.log("supervisor").count("worker_restarted") == 5, "nobody was hired for it again"
     commands = [event for event in place.events(second) if event.kind == "command.accepted"]
     assert [event.by for event in commands] == ["supervisor (its worker keeps dying)"]  # type: ignore[attr-defined]
     third = place.begin("fine", "b")
@@ -81,7 +80,7 @@ def test_a_hub_that_dies_soon_after_each_start_is_given_up(place: Place) -> None
     """It binds, and dies of the first thing that it writes down."""
     began = time.monotonic()
     up = place.start("up", "talk", "--workflow", "one", "--view", "none", FELIXHUB_FAILPOINT="hub.after_commit")
-    assert up.wait(30.0) == 1, place.said(up)
+    assert up.wait(60.0) == 1, place.said(up)
     assert "felixhub: the hub died too often" in place.said(up)
     assert place.log("supervisor").count("hub_died") == 6
     assert time.monotonic() - began > 3.7  # It was not started at full speed.
@@ -93,7 +92,7 @@ def test_ctrl_c_while_it_starts(place: Place, after_s: float) -> None:
     up = place.start("up", "--serve", "--view", "none")
     time.sleep(after_s)
     os.killpg(up.pid, signal.SIGINT)
-    assert up.wait(10.0) in (130, -signal.SIGINT), place.said(up)
+    assert up.wait(60.0) in (130, -signal.SIGINT), place.said(up)
     place.until_nobody_is_left()
     if up.returncode == 130:
         assert "Traceback" not in place.said(up), place.said(up)
@@ -110,7 +109,7 @@ def test_a_view_that_nobody_reads_any_more(place: Place) -> None:
     os.close(read)
     time.sleep(0.5)
     (place.folder / "go").touch()
-    assert up.wait(20.0) == 0, place.said(up)
+    assert up.wait(60.0) == 0, place.said(up)
     assert out.read_text() == "said. done."
 
     (place.folder / "go").unlink()
@@ -119,7 +118,7 @@ def test_a_view_that_nobody_reads_any_more(place: Place) -> None:
     os.close(write)
     assert os.read(read, 10)
     os.close(read)
-    assert up.wait(20.0) == 1, place.said(up)
+    assert up.wait(60.0) == 1, place.said(up)
     assert "nobody reads this any more" in place.said(up) and "cancelled by up" in place.said(up)
     place.until_nobody_is_left()
 

@@ -320,7 +320,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(silent: bool) -> None:
         ["bash", "-c", '"$0" -c "$1" | head -1; echo "${PIPESTATUS[0]}"', sys.executable, program],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     assert shell.stderr == ""

@@ -12,7 +12,7 @@ from small_hub import SmallHub
 from felixhub.core.limits import Limits
 from felixhub.worker.session import Session
 
-FAST = Limits(worker_beat_s=0.2, cancel_grace_s=5.0)
+FAST = Limits(worker_beat_s=0.2, cancel_grace_s=60.0)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ class Worker:
     def _run(self) -> None:
         self.exit = self.session.run()
 
-    def join(self, seconds: float = 5.0) -> int | None:
+    def join(self, seconds: float = 20.0) -> int | None:
         self._thread.join(seconds)
         assert not self._thread.is_alive(), "the session did not end"
         return self.exit

