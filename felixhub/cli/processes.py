@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from felixhub.llm.endpoint import Endpoint
 
+EXIT_FAILED = 1
 PARENT_FD = 0  # standard input is the supervisor's pipe
 NO_OFFLINE_MODEL = (
     "this worker knows of no offline model: start one with `felixhub offline-model --port 9000`, and this worker with "
@@ -73,11 +74,13 @@ def run_hub_process(
             limits=settings.limits,
             parent_fd=PARENT_FD if with_parent else None,
         )
-    except (FelixError, LogError):
+    except (FelixError, LogError, SystemExit, KeyboardInterrupt):
         raise
-    except Exception:
+    except BaseException as error:  # pydantic without memory panics, which is no Exception
         get_log("hub").error("hub_failed", exc_info=True)
-        raise
+        if isinstance(error, Exception):
+            raise
+        return EXIT_FAILED
 
 
 def run_agent_process(names: tuple[str, ...], *, hub: str | None, llm: str | None, offline_url: str | None) -> NoReturn:

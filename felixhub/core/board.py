@@ -150,12 +150,18 @@ class Board:
         if isinstance(event, RunStarted):
             self.runs[event.run] = Run(event)
             return
-        run = self.runs[event.run]
-        if isinstance(event, ThoughtPartial):
-            length = len(run.thoughts[event.thought].buffer(event.channel))
+        run = self.runs.get(event.run)
+        if run is None:
+            raise Diverged(f"event {event.seq} comes before the run's start")
+        if isinstance(event, ThoughtPartial) and (thought := run.thoughts.get(event.thought)):
+            length = len(thought.buffer(event.channel))
             if event.offset != length:
                 raise Diverged(f"thought {event.thought} has {length} bytes here, its next text is at {event.offset}")
-        run.apply(event)
+        try:
+            run.apply(event)
+        except LookupError as error:
+            # A log that lost its end gives the same numbers to other events: `prev` fits, and nothing else does.
+            raise Diverged(f"event {event.seq} ({event.kind}) speaks of {error}, which is not known here") from None
 
     def _check(self, final: ThoughtFinalized) -> None:
         thought = self.runs[final.run].thoughts[final.thought]

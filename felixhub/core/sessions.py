@@ -5,7 +5,7 @@ Owns: who may have an agent, and telling a worker what it lacks. Must not: chang
 
 from __future__ import annotations
 
-from felixhub.core.decision import Send, SendAssignment, TellEnded, Turn
+from felixhub.core.decision import Send, SendAssignment, TellEnded, Turn, is_within
 from felixhub.core.errors import ProtocolViolation
 from felixhub.core.events import AgentLeft, AgentLost
 from felixhub.core.memory import Memory
@@ -100,7 +100,8 @@ def level(memory: Memory, session: str, holding: tuple[str, ...], turn: Turn, *,
         if thought.started.session != session:
             continue
         # A young assignment may have crossed this beat on its way.
-        if thought.id not in held and (at_once or turn.now - thought.started.at > memory.limits.worker_beat_s):
+        is_young = is_within(thought.started.at, turn.now, memory.limits.worker_beat_s)
+        if thought.id not in held and (at_once or not is_young):
             turn.effect(SendAssignment(session, thought.id))
         if thought.cancelling:
             turn.effect(Send(session, Cancel(thought=thought.id, reason=thought.cancelling.reason)))

@@ -7,16 +7,17 @@ Owns: counting and hanging up. Must not: know who they are.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import resource
 import socket as sockets
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
+from felixhub.core.errors import ConfigError
+
 EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
-DESCRIPTORS_SPARE = 256  # for the log, its readers, and what libraries open
+DESCRIPTORS_SPARE = 192  # for the log, libraries, and what comes in between two looks
+CONNECTIONS_MIN = 16
 DESCRIPTORS_WANTED = 65_536
 
 
@@ -62,26 +63,33 @@ class Connections:
 
 
 def _hang_up(descriptor: int) -> None:
-    """End a connection of ZeroMQ's, which notices as if the other end had gone."""
+    """End a connection of ZeroMQ's, which notices as if the other end had gone. Needs no descriptor of its own."""
     try:
-        ours = os.dup(descriptor)
+        connection = sockets.socket(fileno=descriptor)
     except OSError:
-        return  # It has gone by itself.
+        return  # It has gone by itself, or the number is another file's by now, which is no connection.
     try:
-        connection = sockets.socket(fileno=ours)
-    except OSError:
-        os.close(ours)  # The number is another file's by now, which is no connection.
-        return
-    with connection, contextlib.suppress(OSError):
         connection.shutdown(sockets.SHUT_RDWR)
+    except OSError:
+        return
+    finally:
+        connection.detach()  # It is ZeroMQ's to close.
 
 
 def connections_max(wanted: int, *, listening: int) -> int:
-    """How many connections each of so many sockets can have: `wanted`, or what this process has descriptors for."""
+    """How many connections each of so many sockets can have: `wanted`, or what this process has descriptors for.
+
+    Raises ConfigError when those are too few to serve anybody: without one left ZeroMQ ends the process.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = DESCRIPTORS_WANTED if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS_WANTED)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
         soft = most
     room = DESCRIPTORS_WANTED if soft == resource.RLIM_INFINITY else soft
-    return max(1, min(wanted, (room - DESCRIPTORS_SPARE) // listening))
+    least = DESCRIPTORS_SPARE + listening * CONNECTIONS_MIN
+    if room < least:
+        raise ConfigError(
+            f"this process may open {room} files and connections, and a hub needs {least}: raise `ulimit -n`"
+        )
+    return min(wanted, (room - DESCRIPTORS_SPARE) // listening)

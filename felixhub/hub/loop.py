@@ -7,7 +7,6 @@ Owns: the order of these, and the sockets' turn. Must not: know rules (`core`), 
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -449,8 +448,9 @@ class HubLoop:
         if len(self._outbox) > len(self.post.presence.sessions) + CONNECTIONS_SPARE:
             self._outbox.keep(self.post.presence.sessions)
         try:
+            # The hub's clock, which the times in the log are from: the machine's may jump by years, and take all along.
             pruned = self._log.prune(
-                now=time.time(),
+                now=self._clock(),
                 age_s_max=limits.retention_s,
                 bytes_max=limits.retention_bytes_max,
                 grace_s=limits.retention_grace_s,

@@ -42,6 +42,7 @@ ASK_S = 5.0  # for the size of the context, all questions together: a server tha
 AFTER_FINISH_S = 5.0  # for usage and [DONE] once the finish reason is there
 AFTER_DONE_S = 0.1  # to read the end of the body, so that the connection can be used again
 RETRY_AFTER_S_MAX = 60.0
+HEADER_SECRET_MIN = 8  # a shorter value of a header is not taken for a key
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ class ModelClient:
                 return
             except AttemptFailed as error:
                 failed = error
-            failures.scrub(failed, self._key.get_secret_value())
+            failures.scrub(failed, *self._secrets())
             if begun:
                 raise failed
             refused = failures.concession(failed, self._sent(request) - self._not_understood - given_up)
@@ -308,7 +309,7 @@ class ModelClient:
             failed = failures.no_api(self.endpoint, str(error))
         except (httpx2.HTTPError, httpx2.StreamError) as error:
             failed = failures.cut_off(self.endpoint, str(error), begun=False)
-        failures.scrub(failed, self._key.get_secret_value())
+        failures.scrub(failed, *self._secrets())
         raise failed
 
     # ── the package ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -362,6 +363,13 @@ class ModelClient:
                     return failures.unreachable(self.endpoint, str(cause))
                 return failures.cut_off(self.endpoint, str(cause or ""), begun=False)
         return AttemptFailed("llm_error", f"{self._where}: {failures.excerpt(str(error))}")
+
+    def _secrets(self) -> list[str]:
+        """What must not come back in a server's words: the key, and what a header of one's own may hold."""
+        headers = self.endpoint.extra_headers.values()
+        # A title or an address is no secret, and would be missed where it stands for something else.
+        likely = [one for one in headers if len(one) >= HEADER_SECRET_MIN and " " not in one and "://" not in one]
+        return [self._key.get_secret_value(), *likely]
 
     @property
     def _where(self) -> str:

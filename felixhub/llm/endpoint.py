@@ -53,10 +53,13 @@ class Endpoint(BaseModel):
     def _plain_url(cls, url: str) -> str:
         if not url:
             return url  # The offline model's is known only when it runs.
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            _ = parts.port
+        except ValueError:  # Its words repeat what stands there, which may be a key.
+            raise ValueError("the base URL is not a URL, or its port is no number") from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("the base URL must begin with http:// or https:// and name a host")
-        _ = parts.port  # Raises ValueError when it is none.
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ValueError("the base URL must hold no user, key or query: name a variable as api_key_env instead")
         return url.rstrip("/")

@@ -15,6 +15,7 @@ from felixhub.core.errors import ModelFailed
 from felixhub.llm.endpoint import Endpoint, start_hint
 
 WORDS_MAX = 300
+SECRET_PIECE_MIN = 4  # fewer characters of a key say nothing
 
 _CONTEXT = re.compile(
     r"context_length_exceeded|context[ _-](length|size|window)|maximum context|exceed_context_size|prompt is too long"
@@ -225,13 +226,20 @@ def backoff(attempt: int, *, chance: float) -> float:
     return min(8.0, 0.5 * 2.0**attempt) * (0.5 + chance)
 
 
-def scrub(failed: AttemptFailed, secret: str) -> None:
-    """Take the key out of the server's words: some servers repeat it."""
-    if not secret:
-        return
-    failed.sentence = failed.sentence.replace(secret, "***")
-    failed.words = failed.words.replace(secret, "***")
+def scrub(failed: AttemptFailed, *secrets: str) -> None:
+    """Take what we sent in confidence out of the server's words: some servers repeat it."""
+    for secret in filter(None, secrets):
+        failed.sentence = _without(failed.sentence, secret)
+        failed.words = _without(failed.words, secret)
     failed.args = (failed.sentence,)
+
+
+def _without(text: str, secret: str) -> str:
+    text = text.replace(secret, "***")
+    if "…" in text:  # Long words were cut, maybe in the midst of it.
+        for length in range(len(secret) - 1, SECRET_PIECE_MIN - 1, -1):
+            text = text.replace(f"{secret[:length]}…", "***…")
+    return text
 
 
 def _key_hint(endpoint: Endpoint) -> str:
