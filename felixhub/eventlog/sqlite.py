@@ -468,8 +468,8 @@ class SqliteLog:
         self._checkpoint_if_due(pages)
 
     def close(self) -> None:
-        # Whoever is last moves the write-ahead log into the file and deletes it. A reader cannot. So the writer is last,
-        # but not after an I/O error: what the log then still holds is left as it is for the next start to judge.
+        # Whoever is last moves the write-ahead log into the file and deletes it. A reader cannot. So the writer is
+        # last, but not after an I/O error: what the log then still holds is left as it is for the next start to judge.
         connections = [self._reader, self._writer]
         for connection in connections if self._broken is None else reversed(connections):
             connection.close()

@@ -214,23 +214,12 @@ def test_any_order_and_any_repeats_come_to_the_same(order: list[int], again: lis
 
 def test_an_event_that_fits_nothing_but_its_number_is_another_log() -> None:
     """A log that lost its end gives the same numbers to other events: then `prev` fits, and the thought is not here."""
-    team = Team()
-    team.start("r1", workflow=solo())
-    team.worker("research").say("one ")
-    board = Board()
-    board.follow("r1")
-    for event in team.log:
-        board.take(event)
-    last = team.log[-1].seq
-    stray = team.of(ThoughtPartial)[-1].model_copy(update={"seq": last + 1, "prev": last, "thought": "t9-else"})
+    at = next(index for index, event in enumerate(RUN) if isinstance(event, ThoughtPartial))
+    board = board_with(*RUN[:at])
     with pytest.raises(Diverged, match="speaks of 't9-else', which is not known here"):
-        board.take(stray)
+        board.take(RUN[at].model_copy(update={"thought": "t9-else"}))
 
 
 def test_a_story_without_its_beginning_is_another_log() -> None:
-    team = Team()
-    team.start("r1", workflow=solo())
-    board = Board()
-    board.follow("r1")
     with pytest.raises(Diverged, match="before the run's start"):
-        board.take(team.log[1].model_copy(update={"prev": 0}))
+        board_with(RUN[1].model_copy(update={"prev": 0}))

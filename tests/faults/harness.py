@@ -61,6 +61,8 @@ async def think(request):
     ):
         for number in range(plan["pieces"]):
             said = "".join(dice.choices(WORDS, k=dice.randint(1, plan["words"])))
+            if plan.get("marked"):
+                said = f"⟨{request.thought}#{number}⟩{said}"
             if number % 10 == 3:
                 reasoning.write(said.encode())
                 yield Reasoning(said)
@@ -126,7 +128,7 @@ class Process:
         """SIGKILL, and wait until it is gone."""
         if self.exit is None:
             self.signal(signal.SIGKILL)
-        self.popen.wait(10)
+        self.popen.wait(30)
 
     def wait(self, seconds: float) -> int:
         """Its exit code, negative for a signal."""
@@ -143,6 +145,9 @@ class Process:
 
 class Place:
     """A folder with agents, a workflow, a data directory, and the processes that live on them."""
+
+    hub_flags: tuple[str, ...] = ()  # for every hub of this place
+    bind_s = 30.0  # how long a hub may take to come up
 
     def __init__(self, folder: Path, limits: dict[str, float]) -> None:
         self.folder = folder
@@ -177,8 +182,9 @@ class Place:
     def start_hub(
         self, *, failpoint: str | None = None, script: str | None = None, wait: bool = True, **env: str
     ) -> None:
-        """Start the hub and wait until it has bound. `script`: a hub of the tests' own instead."""
-        arguments = [str(HERE / script)] if script else ["-m", "felixhub", "hub", "--data", str(self.data)]
+        """Start the hub and wait until it has bound. `script`: a hub of the tests' own, given the same words."""
+        entry = [str(HERE / script)] if script else ["-m", "felixhub"]
+        arguments = [*entry, "hub", "--data", str(self.data), *self.hub_flags]
         if failpoint:
             env["FELIXHUB_FAILPOINT"] = failpoint
         self.hub = Process(self, "hub", arguments, **env)
@@ -187,7 +193,7 @@ class Place:
 
     def wait_for_hub(self) -> None:
         hub = self.the_hub
-        until(lambda: self.has_bound() or hub.exit is not None, 20.0, f"the hub binds: {hub.said()}")
+        until(lambda: self.has_bound() or hub.exit is not None, self.bind_s, f"the hub binds: {hub.said()}")
 
     def has_bound(self) -> bool:
         connection = self.connection()
@@ -208,20 +214,20 @@ class Place:
     def stop_hub(self) -> None:
         """Politely."""
         self.the_hub.signal(signal.SIGTERM)
-        assert self.the_hub.wait(10.0) == 0, self.the_hub.said()
+        assert self.the_hub.wait(30.0) == 0, self.the_hub.said()
 
-    def start_worker(self, *agents: str, failpoint: str | None = None) -> Process:
+    def start_worker(self, *agents: str, failpoint: str | None = None, hub: Path | None = None) -> Process:
         environ = {"FELIXHUB_FAILPOINT": failpoint} if failpoint else {}
-        arguments = ["-m", "felixhub", "agent", *agents, "--hub", str(self.data)]
+        arguments = ["-m", "felixhub", "agent", *agents, "--hub", str(hub or self.data)]
         return Process(self, "worker-" + "-".join(agents), arguments, **environ)
 
     def start_team(self) -> dict[str, Process]:
         """One worker for each agent."""
         return {agent: self.start_worker(agent) for agent in (*AGENTS, WRITER)}
 
-    def watch(self, run: str, *kinds: str) -> Process:
+    def watch(self, run: str, *kinds: str, script: str = "watcher.py", **environ: str) -> Process:
         """A process that watches a run as each of these kinds of subscriber (see `watcher.py`)."""
-        return Process(self, "watcher-" + "-".join(kinds), [str(HERE / "watcher.py"), run, *kinds])
+        return Process(self, "watcher-" + "-".join(kinds), [str(HERE / script), run, *kinds], **environ)
 
     def kin(self) -> dict[int, str]:
         """Every living process of this place by pid, its command line with it, whoever started it."""
@@ -243,7 +249,7 @@ class Place:
                 process.signal(signal.SIGCONT)
             process.kill()
         # A child that holds a pipe to one of these ends by itself, in a moment.
-        deadline = time.monotonic() + 5.0
+        deadline = time.monotonic() + 20.0
         while (left := self.kin()) and time.monotonic() < deadline:
             time.sleep(0.02)
         for pid in left:
@@ -322,7 +328,16 @@ class Eye:
             matching = [e for e in self.look() if e.kind == kind and agent in (None, e.agent_name)]
             return matching[count - 1] if len(matching) >= count else None
 
-        return until(found, seconds, f"{count} × {kind} of {agent or 'anyone'}; there are {self.kinds()}")
+        try:
+            return until(found, seconds, f"{count} × {kind} of {agent or 'anyone'}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; there are {self.kinds()}, and {self._where_it_stands()}") from None
+
+    def _where_it_stands(self) -> dict[str, object]:
+        """What the subscription waits for: for whoever must find out why it waits."""
+        told = vars(self._subscription.follower)
+        names = ("_asked", "_beat_at", "_run_beat_at", "_away", "boot", "_positions", "_known_at_start")
+        return {"now": time.monotonic()} | {name: told[name] for name in names}
 
     def wait_for_count(self, count: int, seconds: float = 30.0) -> None:
         """So many events, or the end of the run."""
@@ -350,8 +365,9 @@ class Eye:
         self.close()
 
 
-def task_of(*, seed: int, pieces: int = 60, pace_s: float = 0.03, words: int = 120) -> str:
-    return json.dumps({"seed": seed, "pieces": pieces, "pace_s": pace_s, "words": words})
+def task_of(*, seed: int, pieces: int = 60, pace_s: float = 0.03, words: int = 120, marked: bool = False) -> str:
+    """What agents are to say. `marked`: every piece begins with a mark of its own, so that a doubled one shows."""
+    return json.dumps({"seed": seed, "pieces": pieces, "pace_s": pace_s, "words": words, "marked": marked})
 
 
 def start_of(name: str, *, agents: Sequence[str] = AGENTS, retries_max: int = 5, **plan: Any) -> Start:

@@ -17,10 +17,11 @@ ENDS = ("run.finished", "run.failed", "run.cancelled")
 def faults_of(lines: list[bytes], truth: Path, *, end: str | None = "run.finished") -> list[str]:
     """Everything wrong with a run's events, in the order in which they were received. `end`: how it must have ended."""
     events = [json.loads(line) for line in lines]
-    return [*_order_faults(events), *_text_faults(events, truth), *_once_faults(events, truth, end)]
+    return [*order_faults(events), *text_faults(events, truth), *once_faults(events, truth, end)]
 
 
-def _order_faults(events: list[dict[str, Any]]) -> list[str]:
+def order_faults(events: list[dict[str, Any]]) -> list[str]:
+    """The chain of `prev`, each event once."""
     faults = []
     last = 0
     seen: set[int] = set()
@@ -34,7 +35,8 @@ def _order_faults(events: list[dict[str, Any]]) -> list[str]:
     return faults
 
 
-def _text_faults(events: list[dict[str, Any]], truth: Path) -> list[str]:
+def text_faults(events: list[dict[str, Any]], truth: Path) -> list[str]:
+    """Every thought's text: without a hole, and what its agent said."""
     faults = []
     texts: dict[tuple[str, str], bytearray] = {}
     for event in events:
@@ -64,7 +66,8 @@ def _text_faults(events: list[dict[str, Any]], truth: Path) -> list[str]:
     return faults
 
 
-def _once_faults(events: list[dict[str, Any]], truth: Path, end: str | None) -> list[str]:
+def once_faults(events: list[dict[str, Any]], truth: Path, end: str | None) -> list[str]:
+    """What may happen only once: ends, beginnings, the synthesis, a command."""
     faults = []
     kinds = [event["kind"] for event in events]
     ends = [kind for kind in kinds if kind in ENDS]
