@@ -10,10 +10,10 @@ import argparse
 import contextlib
 import cProfile
 import hashlib
-import json
 import multiprocessing
 import os
 import secrets
+import signal
 import statistics
 import sys
 import tempfile
@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import zmq
 
@@ -55,6 +55,7 @@ TAKE_S = 0.001
 STAMP_DIGITS = 20
 STAMPED_BYTES = 100
 IDLE_S = 1.0
+MET = {True: "yes", False: "**no**", None: "—"}
 
 
 # ---- results ---------------------------------------------------------------------------------------------------------
@@ -67,7 +68,48 @@ class Row:
     what: str
     measured: str
     goal: str
-    met: bool
+    met: bool | None  # None: there is no goal, or it could not be measured
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Figures side by side, for the document: the first column names what the others are of."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+    remark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bar of a plot; `ours` is set off from what it is compared with."""
+
+    label: str
+    value: float
+    ours: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One part of the plot: bars, dots where their axis is logarithmic, or lines of (x, y) by name."""
+
+    title: str
+    axis: str
+    bars: list[Bar] = field(default_factory=list)
+    lines: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    across: str = ""  # what x is, of lines
+    log: bool = False
+
+
+@dataclass(slots=True)
+class Outcome:
+    """All that a benchmark has found: figures with goals, tables, what to draw, and whose versions they are of."""
+
+    rows: list[Row] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    panels: list[Panel] = field(default_factory=list)
+    versions: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +123,16 @@ class Options:
             yield Path(name)
 
 
-Measure = Callable[[Options], list[Row]]
+def end_politely() -> None:
+    """SIGTERM ends a benchmark as Ctrl-C does: every server that it has started ends with it."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+Measure = Callable[[Options], list[Row] | Outcome]
 
 
 def parse_options(description: str | None) -> Options:
@@ -89,18 +140,37 @@ def parse_options(description: str | None) -> Options:
     parser.add_argument("--quick", action="store_true", help="shorter and less exact")
     parser.add_argument("--directory", type=Path, default=Path(tempfile.gettempdir()), help="not on a tmpfs")
     arguments = parser.parse_args()
+    end_politely()
     return Options(arguments.quick, arguments.directory)
 
 
+def markdown(columns: list[str], rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
 def table(rows: list[Row]) -> str:
-    lines = ["| what | measured | goal | met |", "|---|---|---|---|"]
-    lines += [f"| {row.what} | {row.measured} | {row.goal} | {'yes' if row.met else '**no**'} |" for row in rows]
-    return "\n".join(lines)
+    cells = [[row.what, row.measured, row.goal, MET[row.met]] for row in rows]
+    return markdown(["what", "measured", "goal", "met"], cells)
+
+
+def written(outcome: Outcome, *, heading: str = "###") -> str:
+    """All of it as Markdown: first what has a goal, then the tables."""
+    parts = [table(outcome.rows)] if outcome.rows else []
+    for one in outcome.tables:
+        remark = f"\n\n{one.remark}" if one.remark else ""
+        parts.append(f"{heading} {one.title}\n\n{markdown(one.columns, one.rows)}{remark}")
+    return "\n\n".join(parts)
+
+
+def measured(measure: Measure, options: Options) -> Outcome:
+    found = measure(options)
+    return Outcome(rows=found) if isinstance(found, list) else found
 
 
 def main(measure: Measure, description: str | None) -> None:
     """What each benchmark does when it is run by itself."""
-    print(table(measure(parse_options(description))))
+    print(written(measured(measure, parse_options(description))))
 
 
 def note(text: str) -> None:
@@ -123,16 +193,38 @@ def spread(values: list[float], digits: int = 2) -> str:
 # ---- processes -------------------------------------------------------------------------------------------------------
 
 _spawn = multiprocessing.get_context("spawn")
+_fork = multiprocessing.get_context("forkserver")
+_fork.set_forkserver_preload(
+    [
+        "zmq",
+        "felixhub.core.messages",
+        "felixhub.transport.control",
+        "redis",
+        "nats",
+        "uvloop",
+        "autogen_core",
+        "autogen_ext.runtimes.grpc",
+    ]
+)
 
 
 class Child:
-    """A process with a pipe to it. `target(pipe, *args)` must be a module's function."""
+    """A process with a pipe to it. `target(pipe, *args)` must be a module's function.
 
-    def __init__(self, target: Callable[..., None], *args: Any) -> None:
-        self.pipe, theirs = _spawn.Pipe()
-        self._process = _spawn.Process(target=target, args=(theirs, *args), daemon=True)
+    `start="fork"`: from a small process that has imported the clients once, so that there can be 32 of them within a
+    second. Not for a server whose memory is measured: it would begin with what others need.
+    """
+
+    def __init__(self, target: Callable[..., None], *args: Any, start: Literal["spawn", "fork"] = "spawn") -> None:
+        context = _spawn if start == "spawn" else _fork
+        self.pipe, theirs = context.Pipe()
+        self._process = context.Process(target=target, args=(theirs, *args), daemon=True)
         self._process.start()
         theirs.close()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.is_alive()
 
     @property
     def pid(self) -> int:
@@ -152,6 +244,9 @@ class Child:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
         self._process.terminate()  # For the hub: SIGTERM, its polite end.
         self._process.join(20)
         if self._process.is_alive():
@@ -162,6 +257,28 @@ def cpu_s(pid: int) -> float:
     """User and system seconds of a process with all its threads."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def cpu_ns(pid: int) -> int:
+    """The same in nanoseconds, of the threads that there are now: for what is too short for the clock's ticks."""
+    total = 0
+    for schedstat in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with contextlib.suppress(FileNotFoundError):  # A thread that has just ended.
+            total += int(schedstat.read_text().split()[0])
+    return total
+
+
+def fsync_ms(directory: Path, *, count: int, gap_s: float) -> list[float]:
+    """How long each of so many fsyncs takes there, after an append of 4 KiB and a rest, in milliseconds."""
+    times = []
+    with (directory / "fsync").open("ab", buffering=0) as file:
+        for _ in range(count):
+            file.write(b"x" * 4096)
+            began = time.perf_counter()
+            os.fsync(file.fileno())
+            times.append((time.perf_counter() - began) * 1e3)
+            time.sleep(gap_s)
+    return times
 
 
 def rss_bytes(pid: int) -> int:
@@ -359,11 +476,10 @@ def running_load(hub: Hub, agents: list[str]) -> Iterator[Child]:
 # ---- subscribers -----------------------------------------------------------------------------------------------------
 
 
-def raw_main(pipe: Pipe, live: str, keep: bool) -> None:
+def raw_main(pipe: Pipe, live: str) -> None:
     """A bare SUB on everything. Says None once it hears something, then counts partials until it is told to stop.
 
-    Answers (partials, nanoseconds of the last, largest overhead of one in bytes). With `keep`: told (control, run), it
-    answers (the hash of each thought's text, how many events were lost on the way and came by replay).
+    Answers (partials, nanoseconds of the last, largest overhead of one in bytes).
     """
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     socket = live_sub(context, DEFAULT_LIMITS)
@@ -372,7 +488,6 @@ def raw_main(pipe: Pipe, live: str, keep: bool) -> None:
     socket.connect(live)
     socket.recv_multipart()
     pipe.send(None)
-    bodies: list[bytes] = []
     count = last = largest = 0
     while not pipe.poll(0):
         if not socket.poll(100):
@@ -386,15 +501,10 @@ def raw_main(pipe: Pipe, live: str, keep: bool) -> None:
             if topic.endswith(b"/thought.partial/"):
                 count += 1
                 largest = max(largest, len(topic) + len(body))
-            if keep and not topic.endswith(b"beat/"):
-                bodies.append(body)
         if count > before:
             last = time.monotonic_ns()
     pipe.recv()
     pipe.send((count, last, largest))
-    if keep:
-        where, run = pipe.recv()
-        pipe.send(_complete(bodies, where, run))
 
 
 def stop(subscribers: list[Child]) -> list[tuple[int, int, int]]:
@@ -405,22 +515,10 @@ def stop(subscribers: list[Child]) -> list[tuple[int, int, int]]:
     return [subscriber.ask() for subscriber in subscribers]
 
 
-def _complete(bodies: list[bytes], where: Connection, run: str) -> tuple[dict[str, str], int]:
-    """The hash of each thought's text, and how many events a replay had to bring."""
-    by_seq = {event["seq"]: event for event in map(json.loads, bodies)}
+def stored_events(where: Connection, run: str) -> list[bytes]:
+    """Every event of a run, out of the hub's log."""
     with ControlClient(lambda: where) as client:
-        stored = [json.loads(line) for line in client.pages(Replay(id="r1", run=run), wait_s=60.0)]
-    lost = [event for event in stored if event["seq"] not in by_seq]
-    by_seq.update((event["seq"], event) for event in lost)
-    texts: dict[str, Any] = {}
-    prev = 0
-    for event in sorted(by_seq.values(), key=lambda event: int(event["seq"])):
-        if event["prev"] != prev:
-            raise RuntimeError(f"a gap before {event['seq']}")
-        prev = event["seq"]
-        if event["kind"] == "thought.partial":
-            texts.setdefault(event["thought"], hashlib.sha256()).update(event["text"].encode())
-    return {name: text.hexdigest() for name, text in texts.items()}, len(lost)
+        return list(client.pages(Replay(id="r1", run=run), wait_s=60.0))
 
 
 @dataclass(frozen=True, slots=True)

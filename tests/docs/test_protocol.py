@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -19,9 +20,12 @@ from typing import Any, NamedTuple, get_args
 import pytest
 import zmq
 from pydantic import BaseModel
+from zmq.utils.monitor import recv_monitor_message
 
 from felixhub.core import events, messages, review, workflow
+from felixhub.core.errors import ProtocolViolation
 from felixhub.core.events import UnknownEvent, parse_event
+from felixhub.core.grant import Grant, Role
 from felixhub.core.limits import DEFAULT_LIMITS
 from felixhub.core.messages import (
     SnapshotText,
@@ -32,7 +36,8 @@ from felixhub.core.messages import (
     parse_worker_bound,
 )
 from felixhub.transport import sockets
-from felixhub.transport.address import Connection
+from felixhub.transport.address import Connection, Network, write_connection, write_key_file
+from felixhub.transport.keys import Curve
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -46,8 +51,9 @@ FAMILIES: dict[str, Any] = {
     "beat": parse_beat,
     "snapshot line": SnapshotText.model_validate_json,
     "connection": Connection.model_validate_json,
+    "key file": Connection.model_validate_json,
 }
-WRITTEN_WHOLE = {"event", "worker-bound", "beat", "snapshot line", "connection"}  # by the hub, which omits no field
+WRITTEN_WHOLE = {"event", "worker-bound", "beat", "snapshot line"}  # by the hub, which omits no field
 
 EVENTS = get_args(get_args(events.KnownEvent)[0])
 INGEST = get_args(messages.IngestMessage)
@@ -177,6 +183,22 @@ def _no_field_is_unknown(model: BaseModel, value: dict[str, Any]) -> None:
                 _no_field_is_unknown(one, part)
 
 
+def _shown_connection(family: str) -> Connection:
+    (example,) = [one for one in EXAMPLES if one.family == family]
+    return Connection.model_validate_json(example.text)
+
+
+def test_the_connection_files_are_as_they_are_written(tmp_path: Path) -> None:
+    hub, key = _shown_connection("connection"), _shown_connection("key file")
+    write_connection(tmp_path, hub)
+    assert key.key is not None and key.curve is not None
+    write_key_file(tmp_path / "key.json", address=key.control, key=key.key, curve=key.curve)
+    for file, family in (("connection.json", "connection"), ("key.json", "key file")):
+        (example,) = [one for one in EXAMPLES if one.family == family]
+        assert json.loads((tmp_path / file).read_bytes()) == example.value
+    assert hub.network is not None and hub.network.server == key.curve.server, "the page shows one hub"
+
+
 @pytest.mark.parametrize(
     ("family", "models"),
     [
@@ -212,7 +234,8 @@ def test_every_field_is_described_and_no_other(model: type[BaseModel]) -> None:
 
 def test_the_common_fields_are_described() -> None:
     assert {row[0].strip("`") for row in _table("Common fields", "field")} == COMMON
-    assert {row[0].strip("`") for row in _table("Finding a hub", "field")} == set(Connection.model_fields)
+    for section, model in (("Finding a hub", Connection), ("Network", Network), ("Curve", Curve)):
+        assert {row[0].strip("`") for row in _table(section, "field")} == set(model.model_fields)
 
 
 @pytest.mark.parametrize("model", [*_values()], ids=lambda model: model.__name__)
@@ -311,6 +334,71 @@ def test_socket_options_are_those_we_set_ourselves() -> None:
         context.term()
 
 
+class _Noted:
+    """Notes what is set: ZeroMQ does not give keys away again."""
+
+    def __init__(self) -> None:
+        self.options: dict[int, object] = {}
+
+    def socket(self, _kind: int) -> _Noted:
+        return self
+
+    def setsockopt(self, option: int, value: object) -> None:
+        self.options[option] = value
+
+
+def test_socket_options_of_a_key_are_those_we_set_ourselves() -> None:
+    curve = _shown_connection("key file").curve
+    assert curve is not None
+    values = {"server": curve.server, "public": curve.public, "secret": curve.secret.get_secret_value()}
+    rows = _table("Sockets", "with a key")
+    assert all(row[1:4] == ["yes"] * 3 for row in rows)
+    shown = {getattr(zmq, row[0].strip("`")): values[row[4].strip("`")].encode() for row in rows}
+    for make in (sockets.worker_dealer, sockets.client_dealer, sockets.live_sub):
+        proving, plain = _Noted(), _Noted()
+        make(proving, DEFAULT_LIMITS, curve)  # type: ignore[arg-type]
+        make(plain, DEFAULT_LIMITS)  # type: ignore[arg-type]
+        assert proving.options == plain.options | shown
+
+
+# ---- roles -----------------------------------------------------------------------------------------------------------
+
+
+def _allowed(role: Role) -> set[str]:
+    """The requests on the page that a key of this role may make; everything there is about one run."""
+    grant = Grant(name="any", role=role)
+    allowed = set()
+    for example in EXAMPLES:
+        if example.family == "request":
+            with contextlib.suppress(ProtocolViolation):
+                grant.check_request(parse_request(example.text.encode()))
+                allowed.add(example.value["type"])
+    return allowed
+
+
+def test_a_role_may_do_what_the_page_says() -> None:
+    everything = {_tag(model) for model in REQUESTS}
+    for cell, ingest, live, control in _table("Roles", "role"):
+        role: Role = cell.strip("`")  # type: ignore[assignment]
+        grant = Grant(name="any", role=role)
+        told = everything if control == "everything" else set(re.findall(r"`(\w+)`", control))
+        assert told == _allowed(role), role
+        hello = messages.Hello(worker=events.WorkerInfo(session="s1"), agents=("clock",))
+        if ingest == "nothing":
+            with pytest.raises(ProtocolViolation, match="a worker needs a worker's"):
+                grant.check_hello(hello)
+        else:
+            grant.check_hello(hello)
+        assert bool(grant.topics(b"run/")) == (not live.startswith("nothing"))
+
+
+def test_a_subscription_becomes_what_the_page_says() -> None:
+    grant = Grant(name="any", role="viewer", runs=("memo-*",))
+    assert grant.topics(b"run/") == [b"run/memo-"]
+    assert grant.topics(b"run/night-1/") == []
+    assert grant.topics(b"hub/beat/") == [b"hub/beat/"]
+
+
 # ---- against a real hub ----------------------------------------------------------------------------------------------
 
 
@@ -325,20 +413,37 @@ class Hub(NamedTuple):
         return self.control.recv_multipart()
 
 
+ENVIRON = {name: value for name, value in os.environ.items() if not name.startswith("FELIXHUB_")}
+
+
+def _free_port() -> int:
+    """The first of three that are free."""
+    while True:
+        with contextlib.ExitStack() as stack:
+            first = stack.enter_context(socket.socket())
+            first.bind(("127.0.0.1", 0))
+            port = int(first.getsockname()[1])
+            with contextlib.suppress(OSError, OverflowError):
+                for more in (1, 2):
+                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port + more))
+                return port
+
+
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     data = tmp_path_factory.mktemp("hub")
-    command = [sys.executable, "-m", "felixhub", "hub", "--data", str(data)]
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("FELIXHUB_")}
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environ, cwd=data)
+    listen = f"tcp://127.0.0.1:{_free_port()}"
+    command = [sys.executable, "-m", "felixhub", "hub", "--data", str(data), "--listen", listen]
+    with (data / "hub.log").open("wb") as log:
+        process = subprocess.Popen(command, stderr=log, env=ENVIRON, cwd=data)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     control = context.socket(zmq.DEALER)
     control.setsockopt(zmq.LINGER, 0)
     try:
         file = data / "connection.json"
-        deadline = time.monotonic() + 10.0
+        deadline = time.monotonic() + 30.0
         while not file.exists():
-            assert process.poll() is None, "the hub ended"
+            assert process.poll() is None, (data / "hub.log").read_text()
             assert time.monotonic() < deadline, "the hub did not start"
             time.sleep(0.01)
         connection = json.loads(file.read_bytes())
@@ -349,7 +454,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
         context.term()
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(5.0)
+            process.wait(20.0)
         process.kill()
         process.wait()
 
@@ -454,3 +559,114 @@ def test_ipc_sockets_lie_where_the_page_says(hub: Hub) -> None:
     digest = hashlib.sha256(str(hub.data.resolve()).encode()).hexdigest()[:8]
     for name in ("ingest", "live", "control"):
         assert hub.connection[name].endswith(f"/{digest}/{name}")
+
+
+# ---- with keys, as the page says it to a client in any language ------------------------------------------------------
+
+
+def _key(hub: Hub, name: str, *more: str) -> dict[str, Any]:
+    file = hub.data / f"{name}.json"
+    command = [sys.executable, "-m", "felixhub", "keys", "new", name, "--data", str(hub.data), "--out", str(file)]
+    subprocess.run([*command, *more], check=True, env=ENVIRON, cwd=hub.data, stdout=subprocess.DEVNULL)
+    told = json.loads(file.read_bytes())
+    assert isinstance(told, dict)
+    return told
+
+
+@contextlib.contextmanager
+def _proven(kind: int, file: dict[str, Any], name: str) -> Iterator[zmq.Socket[bytes]]:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    made = context.socket(kind)
+    made.setsockopt(zmq.LINGER, 0)
+    for option, _ingest, _control, _live, field in _table("Sockets", "with a key"):
+        made.setsockopt(getattr(zmq, option.strip("`")), file["curve"][field.strip("`")].encode())
+    made.connect(file[name])
+    try:
+        yield made
+    finally:
+        made.close()
+        context.term()
+
+
+def _asked(control: zmq.Socket[bytes], request: dict[str, Any]) -> dict[str, Any]:
+    control.send_json(request)
+    assert control.poll(30_000), f"no answer to {request}"
+    told = json.loads(control.recv_multipart()[0])
+    assert isinstance(told, dict)
+    return told
+
+
+def _a_run(name: str) -> dict[str, Any]:
+    return _shown_request("start") | {"id": name}
+
+
+def test_keys_are_as_the_page_says(hub: Hub) -> None:
+    network = json.loads((hub.data / "connection.json").read_bytes())["network"]
+    viewer, operator = _key(hub, "ann", "--role", "viewer", "--run", "memo-*"), _key(hub, "ops", "--role", "operator")
+    worker = _key(hub, "box", "--role", "worker", "--agent", "clock")
+    assert viewer["curve"]["server"] == network["server"]
+    assert {name: viewer[name] for name in ("ingest", "live", "control")} == {
+        name: network[name] for name in ("ingest", "live", "control")
+    }
+    with _proven(zmq.SUB, viewer, "live") as live, _proven(zmq.DEALER, viewer, "control") as control:
+        for topic in (b"run/", b"hub/beat/"):
+            live.subscribe(topic)
+        assert live.poll(30_000) and live.recv_multipart()[0] == b"hub/beat/"
+        with _proven(zmq.DEALER, operator, "control") as ops:
+            for name in ("other-1", "memo-1"):
+                assert _asked(ops, _a_run(name) | {"by": "my program"})["data"] == {"run": name}
+            assert _asked(ops, {"type": "hello", "id": "q9", "version": 1})["data"]["endpoints"] == {
+                name: network[name] for name in ("ingest", "live", "control")
+            }
+        topics = set()
+        while b"run/memo-1/hub/run.started/" not in topics:
+            assert live.poll(30_000), topics
+            topic, body = live.recv_multipart()
+            topics.add(topic)
+            if topic.endswith(b"/run.started/"):
+                assert json.loads(body)["by"] == "ops: my program"
+        assert all(topic.startswith((b"run/memo-", b"hub/beat/")) for topic in topics), topics
+        rows = _asked(control, {"type": "runs", "id": "q10"})["data"]["runs"]
+        assert [row["run"] for row in rows] == ["memo-1"]
+        for request in (
+            {"type": "replay", "id": "q11", "run": "other-1"},
+            {"type": "cancel", "id": "q12", "run": "memo-1"},
+        ):
+            assert _asked(control, request)["code"] == "forbidden"
+    with _proven(zmq.DEALER, worker, "control") as control:
+        assert _asked(control, {"type": "runs", "id": "q13"})["code"] == "forbidden"
+    hello = {"type": "hello", "version": 1, "worker": {"session": "s9"}, "holding": []}
+    with _proven(zmq.DEALER, worker, "ingest") as ingest:
+        assert _asked(ingest, hello | {"agents": ["critic"]})["code"] == "forbidden"
+        assert _asked(ingest, hello | {"agents": ["clock"]})["type"] == "welcome"
+
+
+def test_refused_is_heard_as_the_page_says(hub: Hub) -> None:
+    file = _key(hub, "gone", "--role", "viewer")
+    command = [sys.executable, "-m", "felixhub", "keys", "revoke", "gone", "--data", str(hub.data)]
+    subprocess.run(command, check=True, env=ENVIRON, cwd=hub.data, stdout=subprocess.DEVNULL)
+    failures = (
+        zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    )
+    told = {}
+    for curve in (True, False):
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        made = context.socket(zmq.DEALER)
+        made.setsockopt(zmq.LINGER, 0)
+        if curve:
+            for option, _ingest, _control, _live, field in _table("Sockets", "with a key"):
+                made.setsockopt(getattr(zmq, option.strip("`")), file["curve"][field.strip("`")].encode())
+        made.setsockopt(zmq.HANDSHAKE_IVL, 5_000)
+        monitor = made.get_monitor_socket(failures)
+        made.connect(file["control"])
+        assert monitor.poll(30_000), (hub.data / "hub.log").read_text()
+        told[curve] = recv_monitor_message(monitor)
+        made.disable_monitor()
+        monitor.close()
+        made.close()
+        context.term()
+    assert told[True]["event"] == zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    if told[False]["event"] == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
+        assert told[False]["value"] == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
+    else:
+        assert told[False]["event"] == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL

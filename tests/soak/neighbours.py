@@ -1,4 +1,4 @@
-"""Imported for its effect: the modules of `tests/faults` (harness, verdict, watcher) can be imported from here.
+"""Imported for its effect: the modules of `tests/faults` (harness, verdict, watcher) and `tests/ports.py` can be imported from here.
 
 The test folders are no packages and each is on the path only when a test of it runs. The soak is run as a program too.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-FAULTS_DIR = Path(__file__).parent.parent / "faults"
+TESTS_DIR = Path(__file__).parent.parent
 
-if str(FAULTS_DIR) not in sys.path:
-    sys.path.append(str(FAULTS_DIR))
+for folder in (TESTS_DIR, TESTS_DIR / "faults"):
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))

@@ -100,8 +100,8 @@ class Scribe:
         self.over = 0  # its exit code, once it has one
         self.running = True
         self.beat_s = 0.3
-        self._hub = hub
-        self._socket = worker_dealer(zmq.Context.instance(), DEFAULT_LIMITS)
+        self._where = find_hub(hub, default=Path(hub))
+        self._socket = worker_dealer(zmq.Context.instance(), DEFAULT_LIMITS, self._where.curve)
         self._log = (FOLDER / "records" / f"acks.{agent}.{self.worker.session}.jsonl").open("ab", buffering=0)
         self._beat_at = 0.0
         self._quiet_until = 0.0
@@ -112,7 +112,7 @@ class Scribe:
         self._log.write(json.dumps(line).encode() + b"\n")
 
     def run(self) -> int:
-        self._socket.connect(find_hub(self._hub, default=Path(self._hub)).ingest)
+        self._socket.connect(self._where.ingest)
         while self.running:
             self._socket.poll(POLL_MS)
             self._hear(time.monotonic())

@@ -6,15 +6,10 @@ Must not: choose faults (`nemesis.py`) or judge (`checker.py`).
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 import json
-import random
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,14 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import neighbours  # noqa: F401
-from harness import ROOT, WRITER, Place, Process, until
+from harness import WRITER, Place, Process, until
+from ports import free_ports
 from tcp_proxy import Proxy
 
+from felixhub.core import grant
 from felixhub.core.limits import Limits
 from felixhub.core.messages import Runs
 from felixhub.eventlog.sqlite import SqliteLog
 from felixhub.hub.loop import fold_log
-from felixhub.transport.address import Connection
+from felixhub.transport import keys
 from felixhub.transport.control import new_id
 
 HERE = Path(__file__).parent
@@ -49,23 +46,6 @@ LIMITS: dict[str, float] = {
 }
 LEASE_S = 3.0
 REVIVE_S = 60.0
-
-
-@functools.cache
-def hub_knows_plain() -> bool:
-    """Whether a hub on tcp must be told that it may go without keys."""
-    said = subprocess.run([sys.executable, "-m", "felixhub", "hub", "--help"], capture_output=True, text=True, cwd=ROOT)
-    return "--plain" in said.stdout
-
-
-def free_ports() -> int:
-    """The first of three ports in a row that nobody has, below those that the kernel gives to clients."""
-    for first in random.SystemRandom().sample(range(20_000, 32_000, 3), 1_000):
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            for port in range(first, first + 3):
-                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            return first
-    raise AssertionError("no three free ports in a row")
 
 
 class History:
@@ -197,11 +177,12 @@ class SoakPlace(Place):
         self._hub_script = hub_script
         self.hub_environ = hub_environ
         self.port = free_ports()
-        self.hub_flags = ("--listen", f"tcp://127.0.0.1:{self.port}", *(["--plain"] if hub_knows_plain() else []))
+        self.hub_flags = ("--listen", f"tcp://127.0.0.1:{self.port}")
         for agent in (*REAL_AGENTS, WRITER):
             kept = folder / "agents" / "a1.py"
             (folder / "agents" / f"{agent}.py").write_bytes(kept.read_bytes())
-        self.proxied = folder / "proxied.json"
+        self.proxied = folder / "proxied.json"  # an operator's key, for those who watch and command through the proxy
+        self.proxied_worker = folder / "proxied-worker.json"
         self.roles: dict[str, Role] = {"hub": Role(self, "hub", self._start_hub)}
         for agent in (*REAL_AGENTS, WRITER):
             self.roles[agent] = Role(self, agent, functools.partial(self._start_agent, agent))
@@ -217,9 +198,19 @@ class SoakPlace(Place):
         names = ("control", "ingest", "live")
         self.proxy = Proxy({name: self.port + number for number, name in enumerate(names)})
         where = {name: f"tcp://127.0.0.1:{self.proxy.ports[name]}" for name in names}
-        self.proxied.write_text(Connection(**where).model_dump_json(), encoding="utf-8")
+        self.data.mkdir(mode=0o700, exist_ok=True)
+        self._give_key(self.proxied, "operator", where)
+        self._give_key(self.proxied_worker, "worker", where)
         for role in self.roles.values():
             role.revive()
+
+    def _give_key(self, file: Path, role: grant.Role, where: dict[str, str]) -> None:
+        """A connection file as `felixhub keys new` writes it, but with the proxy's addresses."""
+        known = keys.Keys(self.data)
+        secret = known.add(keys.grant_of(file.stem, role))
+        pair = {"server": keys.hub_key(self.data).public, "public": known.peer(file.stem).public}
+        curve = pair | {"secret": secret.get_secret_value()}
+        keys.write_private(file, {**where, "key": file.stem, "curve": curve})
 
     def _start_hub(self, **how: Any) -> Process:
         how = {"script": self._hub_script, **self.hub_environ, **how}
@@ -229,10 +220,10 @@ class SoakPlace(Place):
         return hub
 
     def _start_agent(self, agent: str, *, failpoint: str | None = None) -> Process:
-        return self.start_worker(agent, failpoint=failpoint, hub=self.proxied if agent in PROXIED else None)
+        return self.start_worker(agent, failpoint=failpoint, hub=self.proxied_worker if agent in PROXIED else None)
 
     def _start_scribe(self, agent: str, **environ: str) -> Process:
-        hub = self.proxied if agent in PROXIED else self.data
+        hub = self.proxied_worker if agent in PROXIED else self.data
         return Process(self, f"scribe-{agent}", [str(HERE / "scribe.py"), agent, str(hub)], **environ)
 
     # ---- what faults use ---------------------------------------------------------------------------------------------
