@@ -40,7 +40,7 @@ class Grant(BaseModel):
     def check_hello(self, hello: Hello) -> None:
         """Raises ProtocolViolation unless this is a worker's key that covers all of the agents."""
         if self.role != "worker":
-            raise self._forbidden(f"is a {self._role} key: a worker needs a worker's")
+            raise self._forbidden(f"is {self._role} key: a worker needs a worker's")
         foreign = [agent for agent in hello.agents if not _covers(self.agents, agent)]
         if foreign:
             raise self._forbidden(f"is not for {', '.join(foreign[:5])}: it is for {_listed(self.agents)}", "agents")
@@ -83,7 +83,7 @@ class Grant(BaseModel):
 
     @property
     def _role(self) -> str:
-        return "viewer's" if self.role == "viewer" else "operator's"
+        return "a viewer's" if self.role == "viewer" else "an operator's"
 
 
 def _covers(patterns: tuple[str, ...], name: str) -> bool:

@@ -15,7 +15,7 @@ from felixhub.hub.door import Door
 from felixhub.hub.zap import Zap
 from felixhub.logs import get_log
 
-OPEN_LOG_S = 5.0
+OPEN_LOG_S = 5.0  # a closed door is worth a word after so long; the old sockets let go of their ports in a moment
 OPEN_S = 0.02  # between two tries to listen again
 
 
@@ -67,6 +67,7 @@ class Doors:
                 self._notes.info("door_reopens", why="a key was revoked or changed")
                 door.close()
                 self.listen()
+                self._told_at = now
         if self._zap:
             self._zap.answer()
         if now >= self._try_at:
@@ -79,7 +80,6 @@ class Doors:
         try:
             door.open()
         except ConfigError as error:
-            # The old sockets need a moment to let go of the ports.
             if now - self._told_at > OPEN_LOG_S:
                 self._told_at = now
                 self._notes.warning("door_closed", why=str(error))

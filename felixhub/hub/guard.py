@@ -42,7 +42,7 @@ class Guard:
         self._notes = get_log("hub")
         self._grants: dict[str, Grant] = {}
         self._name_of: dict[str, str] = {}
-        self._stamp: tuple[int, ...] = ()
+        self._stamp: object = None
         self._bad: dict[str, str] = {}
         self._look_at = now
         self._changed_at = 0

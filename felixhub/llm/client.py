@@ -332,6 +332,8 @@ class ModelClient:
                 # A proxy from the environment must not come between us and this machine.
                 http_client=openai.DefaultAsyncHttpxClient(
                     timeout=timeout,
+                    # Prompts and headers with secrets go where the settings say, not where a server points.
+                    follow_redirects=False,
                     trust_env=not self.endpoint.on_this_machine,
                     event_hooks={"response": [bound]},
                 ),

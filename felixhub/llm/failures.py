@@ -108,12 +108,16 @@ def refused(endpoint: Endpoint, status: int, body: object, *, model: str, retry_
         sentence = f"{where} is rate limited or out of quota (429): wait, or lower max_concurrent.{said}"
     elif status >= 500:
         sentence = f"{where} failed on its side ({status}): look at the server's log.{said}"
+    elif 300 <= status < 400:
+        sentence = (
+            f"{where} points elsewhere ({status}), and prompts go only where you say: name that URL itself.{said}"
+        )
     else:
         sentence = f"{where} refuses the request ({status}).{said}"
     return AttemptFailed(
         reason,
         sentence,
-        lasting=status in _LASTING_STATUS,
+        lasting=status in _LASTING_STATUS or 300 <= status < 400,
         retryable=status in _RETRYABLE_STATUS,
         status=status,
         words=f"{code} {message}",
@@ -138,7 +142,7 @@ def error_in_answer(endpoint: Endpoint, body: object, *, model: str) -> AttemptF
     return AttemptFailed(
         "llm_error",
         f'{where} broke off with an error: "{words}" Look at the server\'s log.',
-        lasting=status in _LASTING_STATUS,
+        lasting=status in _LASTING_STATUS or 300 <= status < 400,
         retryable=status is None or status in _RETRYABLE_STATUS,
         words=message,
     )

@@ -127,14 +127,15 @@ class Keys:
             raise ConfigError(f"the key in it is called '{peer.grant.name}'", place=Place(str(file)))
         return peer
 
-    def stamp(self) -> tuple[int, ...]:
+    def stamp(self) -> frozenset[tuple[str, int, int, int]]:
         """Changes when a key is added, changed or revoked."""
         try:
-            files = sorted(os.scandir(self._folder), key=lambda entry: entry.name)
-            times = [entry.stat(follow_symlinks=False) for entry in files]
+            files = [(entry.name, entry.stat(follow_symlinks=False)) for entry in os.scandir(self._folder)]
         except OSError:
-            return ()
-        return tuple(number for one in times for number in (one.st_ino, one.st_mtime_ns, one.st_mode))
+            return frozenset()
+        return frozenset(
+            (name, facts.st_ino, facts.st_mtime_ns, facts.st_mode) for name, facts in files if name.endswith(".json")
+        )
 
     def changed_at(self) -> int:
         """A number that changes when a key is added or revoked; one look at the directory, however many there are.
@@ -196,6 +197,10 @@ def check_private(file: Path) -> None:
 
 
 def _folder(data_dir: Path) -> Path:
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot make the data directory {data_dir}: {error.strerror}") from None
     folder = data_dir / KEYS
     _private_folder(folder)
     return folder

@@ -10,6 +10,14 @@ from zmq.utils.monitor import recv_monitor_message
 
 from felixhub.transport.address import Connection, KeyRefused
 
+EVENTS = (
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_SUCCEEDED
+)
+HUNG_UP_MAX = 5  # in a row
+
 
 class Refusal:
     """Watches the handshakes of one socket. Made before the socket connects."""
@@ -18,9 +26,9 @@ class Refusal:
         self._socket = socket
         self._connection = connection
         self._monitor: zmq.Socket[bytes] | None = None
+        self._hung_up = 0
         if connection.control.startswith("tcp://"):
-            events = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-            self._monitor = socket.get_monitor_socket(events)
+            self._monitor = socket.get_monitor_socket(EVENTS)
 
     @property
     def sockets(self) -> list[zmq.Socket[bytes]]:
@@ -36,8 +44,13 @@ class Refusal:
                     f"the hub at {self._connection.control} does not know the key '{self._connection.key}': it was "
                     "revoked, or it is another hub's; ask for a new one (`felixhub keys new` on the hub's machine)"
                 )
+            if told["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self._hung_up = 0
+            elif told["event"] == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+                self._hung_up += 1
             mismatch = told["value"] == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
-            if mismatch and self._connection.curve is None:
+            # A hub that asks for keys often hangs up before its word of it has arrived.
+            if (mismatch or self._hung_up >= HUNG_UP_MAX) and self._connection.curve is None:
                 raise KeyRefused(
                     f"the hub at {self._connection.control} asks for a key: on its machine `felixhub keys new NAME` "
                     "writes a file; name that file with --hub"
