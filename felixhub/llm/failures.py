@@ -142,7 +142,7 @@ def error_in_answer(endpoint: Endpoint, body: object, *, model: str) -> AttemptF
     return AttemptFailed(
         "llm_error",
         f'{where} broke off with an error: "{words}" Look at the server\'s log.',
-        lasting=status in _LASTING_STATUS or 300 <= status < 400,
+        lasting=status in _LASTING_STATUS,
         retryable=status is None or status in _RETRYABLE_STATUS,
         words=message,
     )

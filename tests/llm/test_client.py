@@ -903,13 +903,13 @@ def test_an_endless_answer_is_not_read_to_its_end(script: Script, words: str) ->
     assert len(str(told.error)) < 1000
 
 
-def test_an_endless_redirect_is_not_read_to_its_end() -> None:
+def test_a_prompt_does_not_follow_where_a_server_points_and_an_endless_word_of_it_is_not_read_to_its_end() -> None:
     async def script(exchange: Exchange) -> None:
         await exchange.head(307, Location="/v1/chat/completions")
         for _ in range(10_000):
             await exchange.send("x" * 10_000)
 
-    assert told_by(script, good)[0].finish
+    told_by(script, good)[0].failed("llm_error", "points elsewhere (307)", "name that URL itself", lasting=True)
 
 
 def test_an_endless_list_of_models_is_not_read_to_its_end() -> None:
