@@ -70,7 +70,7 @@ def test_each_role_may_ask_for_what_it_may(role: Role) -> None:
         if request in MAY[role]:
             grant.check_request(request)
         else:
-            with pytest.raises(ProtocolViolation, match="the key .k. is an? ") as refused:
+            with pytest.raises(ProtocolViolation, match=r"the key .k. is an? ") as refused:
                 grant.check_request(request)
             assert refused.value.code == "forbidden"
 

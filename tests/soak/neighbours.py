@@ -1,4 +1,4 @@
-"""Imported for its effect: the modules of `tests/faults` (harness, verdict, watcher) and `tests/ports.py` can be imported from here.
+"""Imported for its effect: the modules of `tests/faults` and `tests/ports.py` can be imported from here.
 
 The test folders are no packages and each is on the path only when a test of it runs. The soak is run as a program too.
 """
