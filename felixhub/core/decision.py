@@ -5,6 +5,7 @@ Owns: the numbering of events and the effects that follow from an event whoever 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -97,7 +98,7 @@ class Turn:
     def next_seq(self) -> int:
         return self._seq + 1
 
-    def emit(self, kind: type[_E], run: str, prev: int, **fields: object) -> _E:
+    def emit(self, kind: Callable[..., _E], run: str, prev: int, **fields: object) -> _E:
         """Add an event. `prev` is the run's last seq before this turn."""
         self._seq += 1
         event = kind(

@@ -268,6 +268,23 @@ class ThoughtPartial(Event):
     text: str
     tokens: int
 
+    @classmethod
+    def of_checked(cls, **fields: object) -> ThoughtPartial:
+        """An event of values that were checked when they came in. To check each again costs more than all else in it.
+
+        `fields` are all but `kind`, in the order of the class.
+        """
+        event = cls.__new__(cls)
+        put = object.__setattr__
+        put(event, "__dict__", {"kind": "thought.partial", **fields})
+        put(event, "__pydantic_fields_set__", _PARTIAL_FIELDS)
+        put(event, "__pydantic_extra__", None)
+        put(event, "__pydantic_private__", None)
+        return event
+
+
+_PARTIAL_FIELDS = set(ThoughtPartial.model_fields)
+
 
 class ThoughtCancelling(Event):
     kind: Literal["thought.cancelling"] = "thought.cancelling"

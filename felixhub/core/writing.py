@@ -59,7 +59,7 @@ def decide_partial(memory: Memory, message: Partial, session: str, turn: Turn) -
         return
     if fits.tail:
         turn.emit(
-            ThoughtPartial,
+            ThoughtPartial.of_checked,
             run.id,
             run.last_seq,
             agent=thought.started.agent,

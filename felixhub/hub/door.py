@@ -10,6 +10,7 @@ Owns: binding, closing, opening again, and the connections' limits. Must not: kn
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Container
 from pathlib import Path
 from typing import NamedTuple
 
@@ -124,10 +125,11 @@ class Door:
             return []
         return [self.ingest, self.control, self.live, *(one.monitor for one in self._connections)]
 
-    def look(self) -> int:
-        """Keep to the limit of connections; how many were too many so far."""
+    def look(self, ready: Container[object]) -> int:
+        """Keep to the limit of connections; how many were too many so far. `ready`: the sockets that have something."""
         for one in self._connections:
-            one.look()
+            if one.monitor in ready:
+                one.look()
         return sum(one.refused for one in self._connections)
 
     # ---- the hot ways, without what pyzmq's multipart calls look up anew for every frame ----

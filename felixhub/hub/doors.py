@@ -18,6 +18,9 @@ from felixhub.logs import get_log
 OPEN_LOG_S = 5.0  # a closed door is worth a word after so long; the old sockets let go of their ports in a moment
 OPEN_S = 0.02  # between two tries to listen again
 
+# To ask a socket that has nothing costs as much as to take a message: a turn asks those that have something.
+Ready = set[zmq.Socket[bytes] | int]
+
 
 class Doors:
     def __init__(self, doors: list[Door], zap: Zap | None = None) -> None:
@@ -46,16 +49,16 @@ class Doors:
         for socket in [one for door in self._doors for one in door.sockets] + ([self._zap.socket] if self._zap else []):
             self._poller.register(socket, zmq.POLLIN)
 
-    def poll(self, patience_ms: int) -> list[int]:
-        """Wait for something; the watched descriptors that are ready."""
+    def poll(self, patience_ms: int) -> Ready:
+        """Wait for something: the sockets and watched descriptors at which there is something to take."""
         if any(not door.is_open for door in self._doors):
             patience_ms = min(patience_ms, int(OPEN_S * 1000))
-        return [fd for fd, _ in self._poller.poll(patience_ms) if isinstance(fd, int)]
+        return {one for one, _ in self._poller.poll(patience_ms)}
 
-    def look(self, now: float, counters: Counter[str]) -> None:
+    def look(self, ready: Ready, now: float, counters: Counter[str]) -> None:
         """Let in who waits and may, keep to the limits, and shut out whose key was revoked."""
         for door in self._doors:
-            if refused := door.look():
+            if refused := door.look(ready):
                 counters["refused.connections"] = refused
             if door.guard is None:
                 continue
@@ -68,7 +71,7 @@ class Doors:
                 door.close()
                 self.listen()
                 self._told_at = now
-        if self._zap:
+        if self._zap and self._zap.socket in ready:
             self._zap.answer()
         if now >= self._try_at:
             self._try_at = now + OPEN_S

@@ -35,7 +35,7 @@ from felixhub.eventlog import Boot, EventLog, LogBusy, Record
 from felixhub.failpoint import failpoint
 from felixhub.hub.desk import Desk, Handled
 from felixhub.hub.door import Arrived, Door, Stranger
-from felixhub.hub.doors import Doors
+from felixhub.hub.doors import Doors, Ready
 from felixhub.hub.guard import BYTES, MESSAGES, THOUGHTS, Guard
 from felixhub.hub.outbox import WorkerOutbox
 from felixhub.hub.paging import Frames, Pager
@@ -102,25 +102,28 @@ class HubLoop:
 
     # ---- one turn ----------------------------------------------------------------------------------------------------
 
-    def turn(self) -> list[int]:
-        """One turn; returns the watched descriptors that woke it."""
+    def turn(self) -> Ready:
+        """One turn; returns what woke it, watched descriptors too."""
         patience_ms = self._patience_ms()
         asleep_at = self._clock()
-        woken = self._doors.poll(patience_ms)
+        ready = self._doors.poll(patience_ms)
         began = self._clock()
         overslept = began - asleep_at - patience_ms / 1000
         if overslept > SLOW_TURN_S:
             # The process was stopped, and ZeroMQ's thread with it: what workers have said is not even in the sockets.
             self._excuse(overslept)
-        self._doors.look(began, self.counters)
+        self._doors.look(ready, began, self.counters)
         drained = True
         for door in self._doors:
-            drained &= self._drain_ingest(door, began)
-            self._drain_control(door, began)
+            if door.ingest in ready:
+                drained &= self._drain_ingest(door, began)
+            if door.control in ready:
+                self._drain_control(door, began)
+            if door.live in ready:
+                self._drain_subscriptions(door, began)
         for handled in self._desk.prepared(self.post, began) if self._desk.is_preparing else ():
             self._handle(handled)
         failpoint("hub.after_receive")
-        self._drain_subscriptions(began)
         self._settle(began, leases=drained)
         is_busy = bool(self._pending.events)
         self.finish_turn()
@@ -130,7 +133,7 @@ class HubLoop:
         excess = self._clock() - began - SLOW_TURN_S
         if excess > 0:
             self._excuse(excess)
-        return woken
+        return ready
 
     def _excuse(self, seconds: float) -> None:
         """The hub itself was too slow by this much: no worker pays for it."""
@@ -250,9 +253,8 @@ class HubLoop:
     def _reply(self, identity: bytes, reply: Message) -> None:
         self._pending.replies.append((identity, reply))
 
-    def _drain_subscriptions(self, now: float) -> None:
-        for door in self._doors:
-            self._beat_wanted |= any(HUB_BEAT_TOPIC.startswith(topic) for topic in door.take_subscriptions(now))
+    def _drain_subscriptions(self, door: Door, now: float) -> None:
+        self._beat_wanted |= any(HUB_BEAT_TOPIC.startswith(topic) for topic in door.take_subscriptions(now))
 
     # ---- deciding ----------------------------------------------------------------------------------------------------
 

@@ -180,3 +180,15 @@ def test_a_partial_costs_at_most_300_bytes_beside_its_text() -> None:
     topic = event_topic(partial.run, partial.agent, partial.kind)
     assert topic == b"run/20251121-073912-a1b2/synthesizer/thought.partial/"
     assert len(topic) + len(partial.encode()) <= 300
+
+
+def test_a_partial_of_checked_values_is_the_same_event() -> None:
+    fields = {"seq": 3, "prev": 2, "run": "r", "at": 1.5, "agent": "a", "thought": "t1-abcd"}
+    fields |= {"channel": "text", "offset": 4, "text": "Öl", "tokens": 2}
+    checked, fast = ThoughtPartial.model_validate(fields), ThoughtPartial.of_checked(**fields)
+    assert fast == checked
+    assert fast.encode() == checked.encode()
+    assert repr(fast) == repr(checked)
+    assert fast.model_copy(update={"tokens": 3}).tokens == 3
+    assert parse_event(fast.encode()) == fast
+    assert fast.raw == fast.encode()
