@@ -32,6 +32,7 @@ from benchmarks.harness import (
 )
 from felixhub.llm.endpoint import Endpoint
 from felixhub.logs import configure_logs
+from felixhub.transport.address import Connection
 from felixhub.worker.process import leave, preload, run_agents
 
 AGENTS = 4
@@ -74,12 +75,12 @@ def model_main(pipe: Pipe) -> None:
         server.serve_forever()
 
 
-def worker_main(_pipe: Pipe, agents: list[str], ingest: str, url: str, directory: Path) -> None:
+def worker_main(_pipe: Pipe, agents: list[str], where: Connection, url: str, directory: Path) -> None:
     configure_logs(file=directory / "worker.log")
     preload()
     leave(
         run_agents(
-            agents, hub=lambda: ingest, resolve=lambda _: Endpoint.from_url(url, model=MODEL), agents_dirs=[directory]
+            agents, hub=lambda: where, resolve=lambda _: Endpoint.from_url(url, model=MODEL), agents_dirs=[directory]
         )
     )
 
@@ -91,7 +92,7 @@ def measure(options: Options) -> list[Row]:
         url = stack.enter_context(Child(model_main)).ask()
         run = start_run(hub, agents, endpoint=url, stages_each=stages_each)
         (reader,) = stack.enter_context(running_readers(hub, run, 1))
-        stack.enter_context(Child(worker_main, agents, hub.where.ingest, url, directory))
+        stack.enter_context(Child(worker_main, agents, hub.where, url, directory))
         read: Read = reader.ask()
     if len(read.hashes) != AGENTS * stages_each:
         raise RuntimeError(f"only {len(read.hashes)} thoughts are final")

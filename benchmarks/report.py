@@ -20,8 +20,16 @@ from felixhub.version import __version__
 
 BEGIN = "<!-- measured: begin -->"
 END = "<!-- measured: end -->"
+BEGIN_OF = "<!-- measured: {}: begin -->"  # of one benchmark, measured again by itself
+END_OF = "<!-- measured: {}: end -->"
 DOCUMENT = Path("docs/performance.md")
 PLOT = Path("docs/performance.svg")
+
+
+def plot_of(name: str | None) -> Path:
+    """Where the plot goes: that of everything, or of one benchmark by itself."""
+    return PLOT if name is None else PLOT.with_stem(f"{PLOT.stem}-{name}")
+
 
 # For a light and for a dark page: paper, ink, quiet ink, ours, theirs.
 LIGHT = ("#ffffff", "#1f2328", "#6e7781", "#0969da", "#afb8c1")
@@ -30,7 +38,9 @@ LINES = (LIGHT[3], "#bc4c00", "#1a7f37", "#8250df")
 DARK_LINES = (DARK[3], "#f0883e", "#56d364", "#bc8cff")
 
 
-def generated(outcome: Outcome, *, command: str, quick: bool, parent: Path, minutes: float) -> str:
+def generated(
+    outcome: Outcome, *, command: str, quick: bool, parent: Path, minutes: float, name: str | None = None
+) -> str:
     """The document's generated part, without the markers."""
     kind = (
         "**A quick run on a busy machine: shorter and less exact. It shows orders of magnitude.**"
@@ -43,7 +53,7 @@ def generated(outcome: Outcome, *, command: str, quick: bool, parent: Path, minu
         f"- Machine: {machine(parent)}",
         f"- Versions: {', '.join(versions(outcome))}",
     ]
-    picture = f"\n\n![The figures below, drawn]({PLOT.name})" if outcome.panels else ""
+    picture = f"\n\n![The figures below, drawn]({plot_of(name).name})" if outcome.panels else ""
     return f"{kind}\n\n" + "\n".join(facts) + picture + "\n\n### Goals\n\n" + written(outcome)
 
 
@@ -81,14 +91,24 @@ def file_system(parent: Path) -> str:
     return best[1]
 
 
-def write(document: Path, text: str) -> None:
-    """Put `text` between the markers of a document; what is around them stays as it is."""
+def write(document: Path, text: str, name: str | None = None) -> None:
+    """Put `text` between the markers of a document; what is around them stays as it is.
+
+    `name`: of a benchmark that was run by itself; its figures have markers of their own. When everything was run they
+    are emptied: nothing that is older than the rest is left beside it.
+    """
+    begin, end = (BEGIN, END) if name is None else (BEGIN_OF.format(name), END_OF.format(name))
     whole = document.read_text()
-    if whole.count(BEGIN) != 1 or whole.count(END) != 1 or whole.index(BEGIN) > whole.index(END):
-        raise ValueError(f"{document} must have one '{BEGIN}', and one '{END}' after it")
-    before, rest = whole.split(BEGIN)
-    _, after = rest.split(END)
-    document.write_text(f"{before}{BEGIN}\n{text.strip()}\n{END}{after}")
+    if whole.count(begin) != 1 or whole.count(end) != 1 or whole.index(begin) > whole.index(end):
+        raise ValueError(f"{document} must have one '{begin}', and one '{end}' after it")
+    before, rest = whole.split(begin)
+    _, after = rest.split(end)
+    whole = f"{before}{begin}\n{text.strip()}\n{end}{after}"
+    if name is None:
+        whole = re.sub(
+            r"(<!-- measured: (\w+): begin -->\n).*?(<!-- measured: \2: end -->)", r"\1\3", whole, flags=re.DOTALL
+        )
+    document.write_text(whole)
 
 
 # ---- the plot --------------------------------------------------------------------------------------------------------

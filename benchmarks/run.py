@@ -3,8 +3,8 @@
     python -m benchmarks.run [--quick] [--write] [--directory DIR] [NAME …]
 
 Everything is measured on this machine with real processes. A median of several passes comes with their range; compare
-ratios rather than figures. `--write` puts the result into docs/performance.md and draws docs/performance.svg. The event
-log alone: `benchmarks.eventlog`.
+ratios rather than figures. `--write` puts the result into docs/performance.md and draws docs/performance.svg; that of
+one NAME goes between its own markers there. The event log alone: `benchmarks.eventlog`.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ def main() -> None:
     except KeyboardInterrupt:
         note("Interrupted; nothing is written.")
         sys.exit(INTERRUPTED)
+    alone = names[0] if len(names) == 1 else None
     command = " ".join(["python -m benchmarks.run", *["--quick"] * arguments.quick, *arguments.names])
     text = report.generated(
         outcome,
@@ -58,14 +59,15 @@ def main() -> None:
         quick=arguments.quick,
         parent=arguments.directory,
         minutes=(time.monotonic() - began) / 60,
+        name=alone,
     )
     print(f"{', '.join(report.versions(outcome))}\n\n{written(outcome)}", flush=True)
     if arguments.write:
-        report.write(report.DOCUMENT, text)
+        report.write(report.DOCUMENT, text, alone)
         if outcome.panels and importlib.util.find_spec("matplotlib") is not None:
-            report.draw(outcome.panels, report.PLOT)
+            report.draw(outcome.panels, report.plot_of(alone))
         elif outcome.panels:
-            note(f"{report.PLOT} is not drawn: the bench extra (matplotlib) is not installed.")
+            note(f"{report.plot_of(alone)} is not drawn: the bench extra (matplotlib) is not installed.")
         note(f"Written to {report.DOCUMENT}.")
 
 

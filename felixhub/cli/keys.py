@@ -82,8 +82,9 @@ def new(
     if file.exists():
         raise ConfigError(f"{file} is there already: name another file with --out, or remove it")
     keys = Keys(settings.data_dir)
+    server = hub_key(settings.data_dir).public
     secret = keys.add(grant)
-    curve = Curve(server=hub_key(settings.data_dir).public, public=keys.peer(name).public, secret=secret)
+    curve = Curve(server=server, public=keys.peer(name).public, secret=secret)
     try:
         write_key_file(file, address=where, key=name, curve=curve)
     except ConfigError:

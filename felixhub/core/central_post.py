@@ -129,11 +129,20 @@ class CentralPost:
             case Beat():
                 self.presence.heard(session, now)
                 for endpoint, seconds in message.throttled.items():
+                    if not self._has_used(session, endpoint):
+                        continue  # A worker speaks for the servers that it was sent to.
                     self.presence.throttle(
                         endpoint, open_now=self.memory.open_by_endpoint[endpoint], retry_after_s=seconds, now=now
                     )
             case _:
                 self.presence.heard(session, now)
+
+    def _has_used(self, session: str, endpoint: str) -> bool:
+        return any(
+            thought.started.session == session and thought.started.endpoint == endpoint
+            for run in self.memory.unfinished_runs
+            for thought in run.thoughts.values()
+        )
 
     # ---- deciding ----------------------------------------------------------------------------------------------------
 

@@ -9,13 +9,12 @@ Owns: the roles and every check of them. Must not: know keys, files or sockets (
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from felixhub.core.errors import ProtocolViolation
-from felixhub.core.messages import ControlRequest, Hello, RunCommand, Shutdown, Start
+from felixhub.core.messages import ClientHello, ControlRequest, Hello, Replay, Runs, Snapshot, Text
 from felixhub.core.names import HUB_BEAT_TOPIC, SHORT_CHARACTERS_MAX, Name
 
 Role = Literal["worker", "viewer", "operator"]
@@ -25,6 +24,7 @@ PATTERN = r"^(\*|[a-z0-9][a-z0-9_-]{0,62}\*|[a-z0-9][a-z0-9_-]{0,63})$"
 Pattern = Annotated[str, StringConstraints(pattern=PATTERN)]
 PATTERNS_MAX = 1_000
 ALL = ("*",)
+READING = (ClientHello, Runs, Snapshot, Text, Replay)
 
 
 class Grant(BaseModel):
@@ -41,16 +41,22 @@ class Grant(BaseModel):
         """Raises ProtocolViolation unless this is a worker's key that covers all of the agents."""
         if self.role != "worker":
             raise self._forbidden(f"is {self._role} key: a worker needs a worker's")
-        foreign = [agent for agent in hello.agents if not _covers(self.agents, agent)]
+        self.check_agents(hello.agents)
+
+    def check_agents(self, agents: tuple[str, ...]) -> None:
+        """Raises ProtocolViolation unless the key covers all of them."""
+        foreign = [agent for agent in agents if not _covers(self.agents, agent)]
         if foreign:
             raise self._forbidden(f"is not for {', '.join(foreign[:5])}: it is for {_listed(self.agents)}", "agents")
 
     def check_request(self, request: ControlRequest) -> None:
         """Raises ProtocolViolation unless this key may ask for it."""
         match self.role:
+            case "operator":
+                return
             case "worker":
                 raise self._forbidden("is a worker's key: it may write its agents' thoughts, not read or command")
-            case "viewer" if isinstance(request, RunCommand | Start | Shutdown):
+            case "viewer" if not isinstance(request, READING):
                 raise self._forbidden("is a viewer's key: it may read, not command; an operator's key may")
             case "viewer":
                 run = getattr(request, "run", None)
@@ -97,8 +103,3 @@ def _topic(pattern: str) -> bytes:
 def _listed(patterns: tuple[str, ...]) -> str:
     shown = ", ".join(patterns[:5])
     return f"{shown} and {len(patterns) - 5} more" if len(patterns) > 5 else shown
-
-
-def is_pattern(text: str) -> bool:
-    """Whether this is a name, or the beginning of names with a `*`."""
-    return re.match(PATTERN, text) is not None

@@ -31,7 +31,8 @@ class Limits:
     connections_max: int = 4_000  # to each of the hub's sockets
     # What one key may do over the network; this machine's own processes are not counted.
     subscriptions_max: int = 1_000  # of one connection
-    peer_connections_per_s_max: int = 500
+    peer_sessions_max: int = 1_000  # workers
+    peer_connections_per_s_max: int = 200
     peer_messages_per_s_max: int = 20_000
     peer_bytes_per_s_max: int = 32 * MIB
     peer_thoughts_per_s_max: int = 1_000

@@ -7,6 +7,7 @@ Owns: counting and hanging up. Must not: know who they are.
 
 from __future__ import annotations
 
+import itertools
 import resource
 import socket as sockets
 
@@ -21,6 +22,9 @@ CONNECTIONS_MIN = 16
 DESCRIPTORS_WANTED = 65_536
 
 
+_numbers = itertools.count()
+
+
 class Connections:
     """Watches one listening socket; made before it is bound."""
 
@@ -28,8 +32,7 @@ class Connections:
         self._socket = socket
         self._most = most
         self._open: set[int] = set()
-        self.refused = 0
-        address = f"inproc://connections-{id(self)}"
+        address = f"inproc://connections-{next(_numbers)}"  # ZeroMQ lets go of an old one in its own time
         socket.monitor(address, EVENTS)
         self.monitor = socket.context.socket(zmq.PAIR)
         # Without a limit here: ZeroMQ's own thread would wait for us to read.
@@ -40,18 +43,19 @@ class Connections:
     def __len__(self) -> int:
         return len(self._open)
 
-    def look(self) -> None:
-        """Take note of who came and went; hang up on who is too many."""
+    def look(self) -> int:
+        """Take note of who came and went; hang up on who is too many. Returns how many those were."""
+        refused = 0
         while True:
             try:
                 told = parse_monitor_message(self.monitor.recv_multipart(zmq.DONTWAIT))
             except zmq.Again:
-                return
+                return refused
             descriptor = int(told["value"])
             if told["event"] == zmq.EVENT_DISCONNECTED:
                 self._open.discard(descriptor)
             elif len(self._open) >= self._most:
-                self.refused += 1
+                refused += 1
                 _hang_up(descriptor)
             else:
                 self._open.add(descriptor)
@@ -63,11 +67,14 @@ class Connections:
 
 
 def _hang_up(descriptor: int) -> None:
-    """End a connection of ZeroMQ's, which notices as if the other end had gone. Needs no descriptor of its own."""
+    """End a connection of ZeroMQ's, which notices as if the other end had gone. Needs no descriptor of its own.
+
+    The number may be another connection's by now; then that one ends, and comes again.
+    """
     try:
         connection = sockets.socket(fileno=descriptor)
     except OSError:
-        return  # It has gone by itself, or the number is another file's by now, which is no connection.
+        return  # It has gone by itself, or is no connection any more.
     try:
         connection.shutdown(sockets.SHUT_RDWR)
     except OSError:

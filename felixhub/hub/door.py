@@ -27,6 +27,8 @@ from felixhub.transport.sockets import control_router, ingest_router, live_xpub
 
 NAMES = ("ingest", "live", "control")
 SUBSCRIPTIONS_MAX = 10_000  # taken in one turn
+FRAMES_MAX = 3  # kept of a message; the protocol's have one and the sender's name
+IDENTITY_BYTES = 5
 TAG_BYTES = 2  # before ZeroMQ's identities: which door, and which opening of it
 _NOW = int(zmq.DONTWAIT)
 _MORE_NOW = int(zmq.SNDMORE | zmq.DONTWAIT)
@@ -70,6 +72,7 @@ class Door:
         self._limits = limits
         self._connections_max = connections_max
         self._connections: list[Connections] = []
+        self._sockets: list[Socket] = []
         self.ingest: Socket
         self.live: Socket
         self.control: Socket
@@ -83,29 +86,28 @@ class Door:
         # Whoever came through before it was closed is not who comes now.
         self._tag = bytes([self._number, self._opened % 256])
         makers = {"ingest": ingest_router, "live": live_xpub, "control": control_router}
-        for name in NAMES:
-            setattr(self, name, makers[name](self._context, self._limits, self._key))
-        self.is_open = True
-        for name in NAMES:
-            socket: Socket = getattr(self, name)
-            self._connections.append(Connections(socket, most=self._connections_max))
-            address: str = getattr(self.where, name)
-            try:
+        try:
+            for name in NAMES:
+                setattr(self, name, makers[name](self._context, self._limits, self._key))
+                self._sockets.append(getattr(self, name))
+            for name, socket in zip(NAMES, self._sockets, strict=True):
+                self._connections.append(Connections(socket, most=self._connections_max))
+                address: str = getattr(self.where, name)
                 socket.bind(address)
-            except zmq.ZMQError as error:
-                self.close()
-                raise ConfigError(
-                    f"cannot listen on {address} ({error.strerror}): another program has it, or this machine does not; "
-                    "choose other ports with --listen tcp://127.0.0.1:PORT, or stop that program"
-                ) from None
+        except zmq.ZMQError as error:
+            self.close()
+            raise ConfigError(
+                f"cannot listen on {getattr(self.where, name)} ({error.strerror}): another program has it, or this "
+                "machine does not; choose other ports with --listen tcp://127.0.0.1:PORT, or stop that program"
+            ) from None
+        self.is_open = True
 
     def close(self) -> None:
         for one in self._connections:
             one.close()
-        self._connections = []
-        if self.is_open:
-            for name in NAMES:
-                getattr(self, name).close()
+        for socket in self._sockets:
+            socket.close()
+        self._connections, self._sockets = [], []
         self.is_open = False
 
     def remove_files(self) -> None:
@@ -126,27 +128,27 @@ class Door:
         return [self.ingest, self.control, self.live, *(one.monitor for one in self._connections)]
 
     def look(self, ready: Container[object]) -> int:
-        """Keep to the limit of connections; how many were too many so far. `ready`: the sockets that have something."""
-        for one in self._connections:
-            if one.monitor in ready:
-                one.look()
-        return sum(one.refused for one in self._connections)
+        """Keep to the limit of connections; how many were too many. `ready`: the sockets that have something."""
+        return sum(one.look() for one in self._connections if one.monitor in ready)
 
     # ---- the hot ways, without what pyzmq's multipart calls look up anew for every frame ----
 
     def receive(self, router: Socket) -> Arrived:
         """A message with all that is known of its sender. Raises zmq.Again, and Stranger where keys are asked for."""
-        frames = [self._tag + router.recv(_NOW)]
-        more, user = True, None
+        identity = router.recv(_NOW)
+        frames = [self._tag + identity]
+        more = True
         while more:
             frame = router.recv(_NOW, copy=False)  # It knows by itself whether another one follows, and whose it is.
-            frames.append(frame.bytes)
+            if len(frames) < FRAMES_MAX:
+                frames.append(frame.bytes)
             more = frame.more
         if self.guard is None:
             return Arrived(frames[0], frames, None)
         user = _user_of(frame)
         grant = self.guard.grant_of(user) if user else None
-        if grant is None:
+        # ZeroMQ's own names for connections have five bytes. One that a peer chose for itself may have megabytes.
+        if grant is None or len(identity) != IDENTITY_BYTES:
             raise Stranger
         return Arrived(frames[0], frames, grant)
 
@@ -166,6 +168,8 @@ class Door:
     def take_subscriptions(self, now: float) -> list[bytes]:
         """The topics that were newly subscribed to; at a guarded door those that were granted."""
         taken: list[bytes] = []
+        if self.guard is not None and self.guard.must_close:
+            return taken
         for _ in range(SUBSCRIPTIONS_MAX):
             try:
                 frame = self.live.recv(_NOW, copy=False)
@@ -179,9 +183,9 @@ class Door:
             user = _user_of(frame)
             if user is None:
                 continue  # ZeroMQ's own word for a connection that has gone; it has tidied up.
-            self.guard.heard_live(user, now)
-            if data[:1] not in (b"\x00", b"\x01"):
-                continue  # Not a subscription: nobody speaks here.
+            self.guard.heard_live(user, now, is_subscription=data[:1] in (b"\x00", b"\x01"))
+            if self.guard.must_close:
+                return taken
             granted = self.guard.subscribed(user, topic) if is_new else self.guard.unsubscribed(user, topic)
             for one in granted:
                 self.live.setsockopt(zmq.SUBSCRIBE if is_new else zmq.UNSUBSCRIBE, one)

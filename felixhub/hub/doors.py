@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import zmq
 
 from felixhub.core.errors import ConfigError
+from felixhub.core.grant import Grant
+from felixhub.core.presence import Presence
 from felixhub.hub.door import Door
 from felixhub.hub.zap import Zap
 from felixhub.logs import get_log
@@ -59,7 +61,7 @@ class Doors:
         """Let in who waits and may, keep to the limits, and shut out whose key was revoked."""
         for door in self._doors:
             if refused := door.look(ready):
-                counters["refused.connections"] = refused
+                counters["refused.connections"] += refused
             if door.guard is None:
                 continue
             counters.update(door.guard.counters)
@@ -88,6 +90,12 @@ class Doors:
                 self._notes.warning("door_closed", why=str(error))
             return
         self.listen()
+
+    def joined(self, grant: Grant | None, session: str, presence: Presence) -> None:
+        """A worker's session has come, with a key or through a door where none is asked for."""
+        for door in self._doors:
+            if door.guard is not None:
+                door.guard.joined(grant, session, presence)
 
     def publish(self, topic: bytes, body: bytes) -> None:
         for door in self._doors:

@@ -9,25 +9,27 @@ import contextlib
 import itertools
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from zmq.utils import z85
 
 from felixhub.core.allowance import Allowances
-from felixhub.core.errors import ConfigError
+from felixhub.core.errors import ConfigError, ProtocolViolation
 from felixhub.core.grant import Grant
 from felixhub.core.limits import Limits
+from felixhub.core.messages import Hello
+from felixhub.core.presence import Presence
+from felixhub.core.sessions import displaced
 from felixhub.hub.zap import NOT_NOW
 from felixhub.logs import get_log
 from felixhub.transport.keys import Keys
 
-NOBODY = "-"  # no name that a key can have
 LOOK_S = 0.5  # how often the keys are looked at
 CONNECTIONS_KEPT_MAX = 10_000
-TOPIC_BYTES_MAX = 256  # the longest topic has 150
 SUSPENDED_S = 60.0
 SUBSCRIBING_FACTOR = 10  # times the subscriptions of a connection: what one key may say to the live socket in a second
 ASKED_FACTOR = 10  # a connection may ask for so many times the subscriptions it can have; libzmq keeps each
+FLOOD_FACTOR = 20  # times what a key may send: then it is no longer refused, but suspended
 TOLD_S = 0.25  # a peer that is too fast hears of it so often; answering each message would double the flood
 
 MESSAGES, BYTES, THOUGHTS = "messages", "bytes", "thoughts"
@@ -40,16 +42,17 @@ class Guard:
         self._keys = keys
         self._limits = limits
         self._notes = get_log("hub")
-        self._grants: dict[str, Grant] = {}
-        self._name_of: dict[str, str] = {}
+        self._grants: dict[str, Grant] = {}  # by public key
+        self._test_key: str | None = None
         self._stamp: object = None
         self._bad: dict[str, str] = {}
         self._look_at = now
         self._changed_at = 0
         self._number = itertools.count(1)
+        self._key_of: dict[str, str] = {}  # by session: the name of the key that it came with
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._suspended: dict[str, float] = {}
-        self._must_leave = False
+        self.must_close = False  # somebody who is connected may not be any more
         self._told: dict[str, float] = {}
         self._spent = Allowances(
             {
@@ -58,6 +61,7 @@ class Guard:
                 THOUGHTS: limits.peer_thoughts_per_s_max,
             }
         )
+        self._flooding = Allowances({MESSAGES: FLOOD_FACTOR * limits.peer_messages_per_s_max})
         self._asking = Allowances({SUBSCRIPTIONS: SUBSCRIBING_FACTOR * limits.subscriptions_max})
         self._coming = Allowances({CONNECTIONS: limits.peer_connections_per_s_max})
         self._now = now
@@ -68,63 +72,103 @@ class Guard:
     def look(self, now: float) -> bool:
         """Read the keys again if they have changed. True when somebody who may be connected must leave."""
         self._now = now
-        if now < self._look_at:
-            return False
-        self._look_at = now + LOOK_S
-        self._read()
-        must, self._must_leave = self._must_leave, False
+        if now >= self._look_at:
+            self._look_at = now + LOOK_S
+            self._read()
+        must, self.must_close = self.must_close, False
         return must
 
     def _read(self) -> None:
-        self._changed_at = self._keys.changed_at()
-        stamp = self._keys.stamp()
-        if stamp == self._stamp:
+        try:
+            self._changed_at = self._keys.changed_at()
+            stamp = self._keys.stamp()
+            if stamp == self._stamp:
+                return
+            grants, bad = self._read_all()
+        except OSError as error:
+            # A passing fault of ours is no reason to shut everybody out; whoever was revoked meanwhile leaves later.
+            self._notes.error("cannot_read_keys", why=str(error))
             return
         self._stamp = stamp
-        grants, name_of, bad = {}, {}, {}
+        for name, why in bad.items():
+            if self._bad.get(name) != why:
+                self._notes.error("bad_key", key=name, why=why)
+        lost = [grant.name for public, grant in self._grants.items() if grants.get(public) != grant]
+        self._grants, self._bad = grants, bad
+        self._notes.info("keys_read", keys=len(grants), lost=lost)
+        self.must_close |= bool(lost)
+
+    def _read_all(self) -> tuple[dict[str, Grant], dict[str, str]]:
+        """The grants by public key, and by name what is wrong with the others, which let nobody in."""
+        grants, bad = {}, {}
         for name in self._keys.names():
             try:
                 peer = self._keys.peer(name)
             except ConfigError as error:
-                bad[name] = str(error)  # It lets nobody in; the others go on.
-                continue
-            grants[name] = peer.grant
-            name_of[peer.public] = name
-        for name, why in bad.items():
-            if self._bad.get(name) != why:
-                self._notes.error("bad_key", key=name, why=why)
-        before, public_of = self._grants, {name: public for public, name in self._name_of.items()}
-        now_public = {name: public for public, name in name_of.items()}
-        lost = [n for n, one in before.items() if grants.get(n) != one or now_public.get(n) != public_of.get(n)]
-        self._grants, self._name_of, self._bad = grants, name_of, bad
-        self._notes.info("keys_read", keys=len(grants), lost=lost)
-        self._must_leave |= bool(lost)
+                bad[name] = str(error)
+            else:
+                grants[peer.public] = peer.grant
+        return grants, bad
 
     @contextlib.contextmanager
     def for_a_moment(self, public: str) -> Iterator[None]:
-        """A key that is known meanwhile and may do nothing: for the self-test."""
-        self._name_of[public] = NOBODY
+        """A key that is let in meanwhile and may do nothing: for the self-test."""
+        self._test_key = public
         try:
             yield
         finally:
-            del self._name_of[public]
+            self._test_key = None
 
     def admit(self, public: bytes) -> str | None:
         """The name of a new connection with this key, if it may come in; see `zap.Admit`."""
         text = z85.encode(public).decode()
-        if text not in self._name_of and self._keys.changed_at() != self._changed_at:
+        if text == self._test_key:
+            return f"{text}#0"
+        if text not in self._grants and self._keys.changed_at() != self._changed_at:
             self._read()  # It was made a moment ago.
-        name = self._name_of.get(text)
-        if name is None:
+        grant = self._grants.get(text)
+        if grant is None:
             self.counters["refused.unknown_key"] += 1
             return None
-        if self._now < self._suspended.get(name, 0.0) or self._coming.take(name, {CONNECTIONS: 1.0}, self._now):
+        if self._is_suspended(grant) or self._coming.take(grant.name, {CONNECTIONS: 1.0}, self._now):
             self.counters["refused.too_many_connections"] += 1
             return NOT_NOW
-        return f"{name}#{next(self._number)}"
+        return f"{text}#{next(self._number)}"
 
     def grant_of(self, connection: str) -> Grant | None:
-        return self._grants.get(connection.partition("#")[0])
+        """By its key, not by the key's name: another key under the same name is another's."""
+        return self._grants.get(connection.rpartition("#")[0])
+
+    # ---- sessions ----------------------------------------------------------------------------------------------------
+
+    def check_session(self, grant: Grant, hello: Hello, earlier: str | None, presence: Presence) -> None:
+        """Raises ProtocolViolation unless this key may speak for this session. `earlier`: the connection's session.
+
+        A session's name is told to every viewer. Whose it is says the key that it came with; after a restart of the
+        hub, whoever comes first with a key for its agents.
+        """
+        session = hello.worker.session
+        known = presence.sessions.get(session)
+        if earlier not in (None, session):
+            raise ProtocolViolation("forbidden", "a connection speaks for one session: connect anew for another")
+        if known is not None and known.here and self._key_of.get(session) != grant.name:
+            raise ProtocolViolation("forbidden", f"the session '{session}' came with another key, or from this machine")
+        held = [one for one, key in self._key_of.items() if key == grant.name and one in presence.sessions]
+        if session not in held and len(held) >= self._limits.peer_sessions_max:
+            most = self._limits.peer_sessions_max
+            raise ProtocolViolation("too_many", f"the key '{grant.name}' has {most} workers here already: that is all")
+        for other in displaced(presence, hello):
+            # Who takes one agent of a worker ends all of it.
+            grant.check_agents(presence.sessions[other].agents)
+
+    def joined(self, grant: Grant | None, session: str, presence: Presence) -> None:
+        """This session came with this key; None: through a door where nothing is asked."""
+        if grant is None:
+            self._key_of.pop(session, None)
+            return
+        self._key_of[session] = grant.name
+        if len(self._key_of) > 2 * self._limits.sessions_max:
+            self._key_of = {one: key for one, key in self._key_of.items() if one in presence.sessions}
 
     # ---- how much ----------------------------------------------------------------------------------------------------
 
@@ -134,8 +178,14 @@ class Guard:
         if what is None:
             return None
         self.counters[f"refused.too_many_{what}"] += 1
+        self.punish(grant, now)
         most = getattr(self._limits, f"peer_{what}_per_s_max")
         return f"the key '{grant.name}' may send {most:,} {what} a second, and this was more: send it again in a moment"
+
+    def check_ending(self, grant: Grant, now: float) -> None:
+        """Raises ProtocolViolation when this peer ends more thoughts than it may."""
+        if too_much := self.too_fast(grant, {THOUGHTS: 1.0}, now):
+            raise ProtocolViolation("busy", too_much)
 
     def may_tell(self, grant: Grant, now: float) -> bool:
         """Whether it is time to say so again."""
@@ -153,47 +203,65 @@ class Guard:
         self._held.move_to_end(connection)
         while len(self._held) > CONNECTIONS_KEPT_MAX:
             self._held.popitem(last=False)
-        held.asked += 1
-        if held.asked > ASKED_FACTOR * self._limits.subscriptions_max:
-            self._suspend(grant)
+        if topic in held.asked:
             return []
-        granted = grant.topics(topic) if len(topic) <= TOPIC_BYTES_MAX else []
-        if held.granted + len(granted) > self._limits.subscriptions_max:
+        if len(held.asked) >= ASKED_FACTOR * self._limits.subscriptions_max:
+            self._suspend(grant, "too many subscriptions")
+            return []
+        granted = grant.topics(topic)
+        if len(held.granted) + len(granted) > self._limits.subscriptions_max:
             self.counters["refused.too_many_subscriptions"] += 1
-            return []
-        held.granted += len(granted)
+            granted = []
+        held.asked[topic] = granted
+        held.granted.update(granted)
         return granted
 
     def unsubscribed(self, connection: str, topic: bytes) -> list[bytes]:
-        """The topics that it no longer gets."""
+        """The topics that it no longer gets: those that no other of its subscriptions comes to."""
+        held = self._held.get(connection)
+        granted = held.asked.pop(topic, []) if held else []
+        if held:
+            held.granted.subtract(granted)
+            held.granted = +held.granted
+        return [one for one in granted if held and not held.granted[one]]
+
+    def heard_live(self, connection: str, now: float, *, is_subscription: bool) -> None:
+        """A subscriber has said something. Who goes on and on, or says what no subscriber says, must leave for a while.
+
+        After a message that is no subscription ZeroMQ no longer knows whose the next one is: it would give what one may
+        read to another. So nothing more is taken before the door was closed.
+        """
         grant = self.grant_of(connection)
+        if not is_subscription:
+            self.must_close = True
         if grant is None:
-            return []
-        granted = grant.topics(topic) if len(topic) <= TOPIC_BYTES_MAX else []
-        held = self._held.get(connection, _Held())
-        held.asked = max(0, held.asked - 1)
-        held.granted = max(0, held.granted - len(granted))
-        return granted
+            return
+        if not is_subscription:
+            self._suspend(grant, "it sends what is no subscription")
+        elif self._asking.take(grant.name, {SUBSCRIPTIONS: 1.0}, now):
+            self._suspend(grant, "too many subscriptions")
 
-    def heard_live(self, connection: str, now: float) -> None:
-        """A subscriber has said something, sense or not. Who goes on and on must leave for a while."""
-        grant = self.grant_of(connection)
-        if grant is not None and self._asking.take(grant.name, {SUBSCRIPTIONS: 1.0}, now):
-            self._suspend(grant)
+    def punish(self, grant: Grant, now: float) -> None:
+        """Whoever sends many times what it may: refusing each message costs the others more than ending it."""
+        if self._flooding.take(grant.name, {MESSAGES: 1.0}, now):
+            self._suspend(grant, "too many messages")
 
-    def _suspend(self, grant: Grant) -> None:
-        """A key that floods the live socket rests, and its connections are cut: there is no other way to answer it."""
-        if self._now < self._suspended.get(grant.name, 0.0):
+    def _is_suspended(self, grant: Grant) -> bool:
+        return self._now < self._suspended.get(grant.name, 0.0)
+
+    def _suspend(self, grant: Grant, why: str) -> None:
+        """A key rests, and its connections are cut: with them, since ZeroMQ cannot cut one, everybody's."""
+        if self._is_suspended(grant):
             return
         self._suspended[grant.name] = self._now + SUSPENDED_S
-        self._must_leave = True
+        self.must_close = True
         self.counters["suspended"] += 1
-        self._notes.warning("key_suspended", key=grant.name, seconds=SUSPENDED_S, why="too many subscriptions")
+        self._notes.warning("key_suspended", key=grant.name, seconds=SUSPENDED_S, why=why)
 
 
 @dataclass(slots=True)
 class _Held:
-    """The subscriptions of one connection: what it asked for, which ZeroMQ remembers, and what it got."""
+    """The subscriptions of one connection: what it asked for and what each came to, and how often it got each."""
 
-    asked: int = 0
-    granted: int = 0
+    asked: dict[bytes, list[bytes]] = field(default_factory=dict)
+    granted: Counter[bytes] = field(default_factory=Counter)

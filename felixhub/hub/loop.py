@@ -7,6 +7,7 @@ Owns: the order of these, and the sockets' turn. Must not: know rules (`core`), 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,8 +21,10 @@ from felixhub.core.events import Event, RunCancelled, RunFailed, RunFinished, Ru
 from felixhub.core.grant import Grant
 from felixhub.core.limits import Limits
 from felixhub.core.messages import (
+    Abandon,
     Failed,
     Fenced,
+    Finalize,
     GivenDocument,
     Hello,
     HubBeat,
@@ -36,7 +39,7 @@ from felixhub.failpoint import failpoint
 from felixhub.hub.desk import Desk, Handled
 from felixhub.hub.door import Arrived, Door, Stranger
 from felixhub.hub.doors import Doors, Ready
-from felixhub.hub.guard import BYTES, MESSAGES, THOUGHTS, Guard
+from felixhub.hub.guard import BYTES, MESSAGES, Guard
 from felixhub.hub.outbox import WorkerOutbox
 from felixhub.hub.paging import Frames, Pager
 from felixhub.hub.queries import Queries
@@ -45,14 +48,15 @@ from felixhub.logs import get_log
 SEARCH_MS = 20  # while documents are searched for a start, the loop looks this often whether it is done
 TICK_S = 0.1  # how often leases, cancels and back-offs are looked at while a run is unfinished
 SUBSCRIBE_BEAT_S = 0.05  # a new subscriber's beat at once, but no more often than this
+ASSIGNED_KEPT_MAX = 20_000
 PAGE_REST = 3.0  # while text flows, a page is followed by this many times its own duration without one
 PAGE_REFUSED_S = 0.02  # a client that has no room for a page gets the time to read
 PRUNE_S = 0.5
 CONNECTIONS_SPARE = 1_000  # of sessions that have gone, before they are forgotten
 COMMIT_FAILED_LOG_S = 5.0  # a full disk fails every turn; the log says so this often
 SLOW_TURN_S = 1.0
-# What ends a thought, told without reading it: whoever writes it otherwise pays for a message like any other.
-ENDS_A_THOUGHT = (b'{"type":"finalize"', b'{"type":"abandon"')
+GUARDED_S = 0.02  # of a turn for what came over the network; the rest waits at the senders
+GUARDED_REQUESTS_MAX = 20
 
 
 @dataclass(slots=True)
@@ -98,6 +102,7 @@ class HubLoop:
         self._tick_at = now
         self._prune_at = now + PRUNE_S
         self._commit_failed_at = 0.0
+        self._assigned_at: dict[tuple[bytes | None, str], float] = {}
         self._page_at = now  # while text flows, the next page no sooner
 
     # ---- one turn ----------------------------------------------------------------------------------------------------
@@ -116,7 +121,7 @@ class HubLoop:
         drained = True
         for door in self._doors:
             if door.ingest in ready:
-                drained &= self._drain_ingest(door, began)
+                drained &= self._drain_ingest(door, began) or door.guard is not None
             if door.control in ready:
                 self._drain_control(door, began)
             if door.live in ready:
@@ -163,6 +168,7 @@ class HubLoop:
 
     def _drain_ingest(self, door: Door, now: float) -> bool:
         """Decide and apply what workers sent. True when the socket was drained empty."""
+        until = now + GUARDED_S if door.guard else None
         for _ in range(self._limits.turn_messages_max):
             try:
                 arrived = door.receive(door.ingest)
@@ -172,26 +178,32 @@ class HubLoop:
                 self.counters["refused.stranger"] += 1
                 continue
             self._take_ingest(arrived, door.guard, now)
+            if until is not None and self._clock() > until:
+                return False
         return False
 
     def _take_ingest(self, arrived: Arrived, guard: Guard | None, now: float) -> None:
         identity, frames, grant = arrived
         message = None
         try:
+            if guard and grant and not self._is_within(guard, grant, identity, frames, now):
+                return
             if len(frames) != 2:
                 raise ProtocolViolation("bad_frames", f"a message is one frame of JSON, this one had {len(frames) - 1}")
-            if guard is not None and grant is not None and not self._is_within(guard, grant, identity, frames[1], now):
-                return
             self._pending.senders.add(identity)
             message = parse_ingest(frames[1])
             if isinstance(message, Hello):
-                if grant is not None:
-                    grant.check_hello(message)
                 session = message.worker.session
+                if guard and grant:
+                    grant.check_hello(message)
+                    guard.check_session(grant, message, self._outbox.session_of(identity), self.post.presence)
                 decision = self.post.decide(message, session, now)
                 self._outbox.bind(identity, session)
+                self._doors.joined(grant, session, self.post.presence)
             else:
                 session = self._session(identity)
+                if guard and grant and isinstance(message, Finalize | Abandon):
+                    guard.check_ending(grant, now)
                 decision = self.post.decide(message, session, now)
         except ProtocolViolation as error:
             self._reject(identity, error, thought=getattr(message, "thought", None))
@@ -206,10 +218,9 @@ class HubLoop:
         self._take_decision(decision)
         self.post.observe(message, session, now)
 
-    def _is_within(self, guard: Guard, grant: Grant, identity: bytes, frame: bytes, now: float) -> bool:
+    def _is_within(self, guard: Guard, grant: Grant, identity: bytes, frames: list[bytes], now: float) -> bool:
         """Whether a peer keeps to its allowance. What is too much is not even read; it is sent again by itself."""
-        amounts = {MESSAGES: 1.0, BYTES: float(len(frame)), THOUGHTS: float(frame.startswith(ENDS_A_THOUGHT))}
-        too_much = guard.too_fast(grant, amounts, now)
+        too_much = guard.too_fast(grant, {MESSAGES: 1.0, BYTES: float(sum(map(len, frames)))}, now)
         if too_much and guard.may_tell(grant, now):
             self._outbox.tell(identity, Reject(code="busy", sentence=too_much))
         return too_much is None
@@ -230,7 +241,8 @@ class HubLoop:
         )
 
     def _drain_control(self, door: Door, now: float) -> None:
-        for _ in range(self._limits.turn_messages_max):
+        # What is answered to clients that do not read waits in memory.
+        for _ in range(self._limits.turn_messages_max if door.guard is None else GUARDED_REQUESTS_MAX):
             try:
                 arrived = door.receive(door.control)
             except zmq.Again:
@@ -283,6 +295,13 @@ class HubLoop:
                     self._reply(client, effect.reply)
 
     def _send_assignment(self, effect: SendAssignment) -> None:
+        """Again when a beat shows that it is missing there, but no more often than a worker beats: it may be large."""
+        now, to = self._clock(), (self._outbox.identity_of(effect.session), effect.thought)
+        if now - self._assigned_at.get(to, -math.inf) < self._limits.worker_beat_s:
+            return
+        if len(self._assigned_at) > ASSIGNED_KEPT_MAX:
+            self._assigned_at.clear()
+        self._assigned_at[to] = now
         found = self.post.assignment(effect.thought)
         if found is None:
             return  # It has ended in this very turn.

@@ -30,10 +30,13 @@ class WorkerOutbox:
         self._gaps: dict[tuple[str, Channel], int] = {}
 
     def bind(self, identity: bytes, session: str) -> None:
-        """This connection speaks for this session from now on."""
+        """This connection speaks for this session from now on, and for no other."""
         earlier = self._identity_of.get(session)
         if earlier is not None and earlier != identity:
             self._session_of.pop(earlier, None)
+        former = self._session_of.get(identity)
+        if former is not None and former != session:
+            self._identity_of.pop(former, None)
         self._session_of[identity] = session
         self._identity_of[session] = identity
 
@@ -43,6 +46,9 @@ class WorkerOutbox:
 
     def session_of(self, identity: bytes) -> str | None:
         return self._session_of.get(identity)
+
+    def identity_of(self, session: str) -> bytes | None:
+        return self._identity_of.get(session)
 
     def forget(self, identity: bytes) -> None:
         session = self._session_of.pop(identity, None)

@@ -8,15 +8,17 @@ Owns: these files, their modes, and reading them again when they change. Must no
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import stat
 import time
 from pathlib import Path
 from typing import Annotated
 
 import zmq
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from felixhub.core.errors import ConfigError, Place
 from felixhub.core.grant import ALL, Grant, Role
@@ -25,26 +27,36 @@ KEYS = "keys"
 PEERS_MAX = 10_000
 COARSE_NS = 50_000_000
 
-Z85 = Annotated[str, Field(pattern=r"^[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}$")]  # 32 bytes, as RFC 32 writes them
+Z85_PATTERN = r"^[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}$"  # 32 bytes, as RFC 32 writes them
+Z85 = Annotated[str, Field(pattern=Z85_PATTERN)]
+
+
+def _is_z85(secret: SecretStr) -> SecretStr:
+    if not re.fullmatch(Z85_PATTERN, secret.get_secret_value()):
+        raise ValueError("not a key")
+    return secret
+
+
+Secret = Annotated[SecretStr, AfterValidator(_is_z85)]
 
 
 class Curve(BaseModel):
     """What a client needs to come in: the hub's public key and a pair of its own. Printing it shows no secret."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     server: Z85
     public: Z85
-    secret: SecretStr
+    secret: Secret
 
 
 class HubKey(BaseModel):
     """The hub's own pair."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     public: Z85
-    secret: SecretStr
+    secret: Secret
 
 
 class Peer(BaseModel):
@@ -68,7 +80,8 @@ def hub_key(data_dir: Path) -> HubKey:
     file = _folder(data_dir) / "hub.json"
     if not file.exists():
         public, secret = new_pair()
-        write_private(file, {"public": public, "secret": secret.get_secret_value()})
+        with contextlib.suppress(FileExistsError):  # Somebody else has just made it: that one counts.
+            write_private(file, {"public": public, "secret": secret.get_secret_value()}, replace=False)
     try:
         check_private(file)
         return HubKey.model_validate_json(file.read_bytes())
@@ -94,12 +107,16 @@ class Keys:
         The public half is in `peer(name)`.
         """
         file = self._file(grant.name)
-        if file.exists():
-            raise ConfigError(f"there is a key '{grant.name}' already: choose another name, or revoke that one first")
         if len(self.names()) >= PEERS_MAX:
             raise ConfigError(f"there are {PEERS_MAX:,} keys already: revoke some")
         public, secret = new_pair()
-        write_private(file, {"public": public, "created_at": time.time(), "grant": grant.model_dump()})
+        value = {"public": public, "created_at": time.time(), "grant": grant.model_dump()}
+        try:
+            write_private(file, value, replace=False)
+        except FileExistsError:
+            raise ConfigError(
+                f"there is a key '{grant.name}' already: choose another name, or revoke that one first"
+            ) from None
         return secret
 
     def revoke(self, name: str) -> bool:
@@ -111,7 +128,11 @@ class Keys:
         return True
 
     def names(self) -> list[str]:
-        return sorted(file.stem for file in self._folder.glob("*.json"))
+        """Of all keys; none when the directory has gone. Raises OSError when it cannot be looked at."""
+        try:
+            return sorted(file.stem for file in self._folder.iterdir() if file.suffix == ".json")
+        except FileNotFoundError:
+            return []
 
     def peer(self, name: str) -> Peer:
         """What is known of one key. Raises ConfigError for a file that cannot be relied on."""
@@ -128,10 +149,10 @@ class Keys:
         return peer
 
     def stamp(self) -> frozenset[tuple[str, int, int, int]]:
-        """Changes when a key is added, changed or revoked."""
+        """Changes when a key is added, changed or revoked. Raises OSError."""
         try:
             files = [(entry.name, entry.stat(follow_symlinks=False)) for entry in os.scandir(self._folder)]
-        except OSError:
+        except FileNotFoundError:
             return frozenset()
         return frozenset(
             (name, facts.st_ino, facts.st_mtime_ns, facts.st_mode) for name, facts in files if name.endswith(".json")
@@ -147,7 +168,7 @@ class Keys:
         except OSError:
             return 0
         now_ns = time.time_ns()
-        return changed_ns if now_ns - changed_ns > COARSE_NS else now_ns
+        return changed_ns if abs(now_ns - changed_ns) > COARSE_NS else now_ns
 
     def _file(self, name: str) -> Path:
         return self._folder / f"{name}.json"
@@ -173,8 +194,11 @@ def grant_of(name: str, role: Role, *, agents: tuple[str, ...] = (), runs: tuple
 # ---- files that nobody else may read ---------------------------------------------------------------------------------
 
 
-def write_private(file: Path, value: object) -> None:
-    """Write JSON into a file of mode 0600, whole or not at all."""
+def write_private(file: Path, value: object, *, replace: bool = True) -> None:
+    """Write JSON into a file of mode 0600, whole or not at all.
+
+    Without `replace` raises FileExistsError when it is there: of two who make it at once, one has made it.
+    """
     draft = file.with_suffix(f".{os.getpid()}.new")
     draft.unlink(missing_ok=True)
     try:
@@ -183,7 +207,14 @@ def write_private(file: Path, value: object) -> None:
             out.write(json.dumps(value, indent=2).encode() + b"\n")
             out.flush()
             os.fsync(out.fileno())
-        draft.replace(file)
+        if replace:
+            draft.replace(file)
+        else:
+            os.link(draft, file)
+            draft.unlink()
+    except FileExistsError:
+        draft.unlink(missing_ok=True)
+        raise
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise ConfigError(f"cannot write {file}: {error.strerror}") from None

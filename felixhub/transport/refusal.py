@@ -16,6 +16,7 @@ EVENTS = (
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
     | zmq.EVENT_HANDSHAKE_SUCCEEDED
 )
+UNKNOWN_KEY = 400  # as ZAP numbers it
 HUNG_UP_MAX = 5  # in a row
 
 
@@ -39,7 +40,7 @@ class Refusal:
         """Raises KeyRefused if the hub has refused this client since the last time."""
         while self._monitor is not None and self._monitor.poll(0):
             told = recv_monitor_message(self._monitor)
-            if told["event"] == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+            if told["event"] == zmq.EVENT_HANDSHAKE_FAILED_AUTH and told["value"] == UNKNOWN_KEY:
                 raise KeyRefused(
                     f"the hub at {self._connection.control} does not know the key '{self._connection.key}': it was "
                     "revoked, or it is another hub's; ask for a new one (`felixhub keys new` on the hub's machine)"

@@ -75,14 +75,14 @@ def ingest_router(
     context: zmq.Context[zmq.Socket[bytes]], limits: Limits, key: HubKey | None = None
 ) -> zmq.Socket[bytes]:
     """The hub's end for workers. Assignments that do not fit are sent again on the worker's next beat."""
-    return _router(context, limits, key, waiting_max=1_000)
+    return _router(context, limits, key, waiting_max=1_000 if key is None else 100)
 
 
 def control_router(
     context: zmq.Context[zmq.Socket[bytes]], limits: Limits, key: HubKey | None = None
 ) -> zmq.Socket[bytes]:
     """The hub's end for clients. 64 pages of 256 KiB are 16 MiB; the next one waits until the client has read."""
-    return _router(context, limits, key, waiting_max=64)
+    return _router(context, limits, key, waiting_max=64 if key is None else 16)
 
 
 def live_xpub(context: zmq.Context[zmq.Socket[bytes]], limits: Limits, key: HubKey | None = None) -> zmq.Socket[bytes]:
@@ -94,8 +94,8 @@ def live_xpub(context: zmq.Context[zmq.Socket[bytes]], limits: Limits, key: HubK
     # Every subscription is reported, identical ones too, so that each new subscriber gets a beat at once.
     socket.setsockopt(zmq.XPUB_VERBOSE, 1)
     socket.setsockopt(zmq.SNDHWM, limits.live_messages_max)
-    # A subscriber only sends subscriptions.
-    socket.setsockopt(zmq.MAXMSGSIZE, 4_096)
+    # A subscriber only sends subscriptions, and ZeroMQ keeps each. The longest topic has 150 bytes.
+    socket.setsockopt(zmq.MAXMSGSIZE, 4_096 if key is None else 1_024)
     return socket
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.harness import Bar, Outcome, Panel, Row, Table
-from benchmarks.report import BEGIN, DOCUMENT, END, draw, file_system, generated, write
+from benchmarks.report import BEGIN, BEGIN_OF, DOCUMENT, END, END_OF, draw, file_system, generated, write
 
 OUTCOME = Outcome(
     rows=[Row("partials/s", "9", "≥ 10", False), Row("cores", "1", "—", None)],
@@ -64,3 +64,13 @@ def test_the_plot_is_for_light_and_dark_pages(tmp_path: Path) -> None:
     xml.etree.ElementTree.fromstring(svg)
     assert "prefers-color-scheme: dark" in svg
     assert all(text in svg for text in ("Throughput", "ours", "agents"))
+
+
+def test_one_benchmark_has_markers_of_its_own_and_a_run_of_everything_empties_them(tmp_path: Path) -> None:
+    document = tmp_path / "performance.md"
+    begin, end = BEGIN_OF.format("growth"), END_OF.format("growth")
+    document.write_text(f"{BEGIN}\nall\n{END}\n\n{begin}\n{end}\nMine.\n")
+    write(document, "grown", "growth")
+    assert document.read_text() == f"{BEGIN}\nall\n{END}\n\n{begin}\ngrown\n{end}\nMine.\n"
+    write(document, "all anew")
+    assert document.read_text() == f"{BEGIN}\nall anew\n{END}\n\n{begin}\n{end}\nMine.\n"
