@@ -69,7 +69,8 @@ def test_the_plot_is_for_light_and_dark_pages(tmp_path: Path) -> None:
 def test_one_benchmark_has_markers_of_its_own_and_a_run_of_everything_empties_them(tmp_path: Path) -> None:
     document = tmp_path / "performance.md"
     begin, end = BEGIN_OF.format("growth"), END_OF.format("growth")
-    document.write_text(f"{BEGIN}\nall\n{END}\n\n{begin}\n{end}\nMine.\n")
+    failed = "| growth | failed: TimeoutError | — | **no** |\n"
+    document.write_text(f"{BEGIN}\n{failed}all\n{END}\n\n{begin}\n{end}\nMine.\n")
     write(document, "grown", "growth")
     assert document.read_text() == f"{BEGIN}\nall\n{END}\n\n{begin}\ngrown\n{end}\nMine.\n"
     write(document, "all anew")
