@@ -36,6 +36,7 @@ from felixhub.transport.address import Connection
 from felixhub.worker.process import leave, preload, run_agents
 
 AGENTS = 4
+STAGES_EACH = 12  # a run of 48; in one of a thousand, what each thought's end means for all stages is most of the delay
 MODEL = "bench"
 THINKING_S = 0.02
 GOAL_P99_MS = 10.0
@@ -85,23 +86,29 @@ def worker_main(_pipe: Pipe, agents: list[str], where: Connection, url: str, dir
     )
 
 
-def measure(options: Options) -> list[Row]:
-    stages_each = 50 if options.quick else 250
+def one_pass(options: Options) -> list[float]:
+    """Milliseconds, one for each thought of a run but the first of each agent."""
     agents = agent_names(AGENTS)
     with options.directory() as directory, running_hub(directory) as hub, contextlib.ExitStack() as stack:
         url = stack.enter_context(Child(model_main)).ask()
-        run = start_run(hub, agents, endpoint=url, stages_each=stages_each)
+        run = start_run(hub, agents, endpoint=url, stages_each=STAGES_EACH)
         (reader,) = stack.enter_context(running_readers(hub, run, 1))
         stack.enter_context(Child(worker_main, agents, hub.where, url, directory))
         read: Read = reader.ask()
-    if len(read.hashes) != AGENTS * stages_each:
+    if len(read.hashes) != AGENTS * STAGES_EACH:
         raise RuntimeError(f"only {len(read.hashes)} thoughts are final")
     # The first of each agent opens its connection and imports what has not been imported yet.
-    latencies = [ms for _, ms in sorted(read.latencies_ms)[AGENTS:]]
+    return [ms for _, ms in sorted(read.latencies_ms)[AGENTS:]]
+
+
+def measure(options: Options) -> list[Row]:
+    passes = 5 if options.quick else 20
+    latencies = [ms for _ in range(passes) for ms in one_pass(options)]
     p50, p99 = statistics.median(latencies), percentile(latencies, 99)
     return [
         Row(
-            f"first token, model's server to subscriber, p99 of {len(latencies)} in ms",
+            f"first token, model's server to subscriber, in runs of {AGENTS * STAGES_EACH} stages, p99 of "
+            f"{len(latencies)} in ms",
             f"{p99:.2f} (p50 {p50:.2f})",
             f"≤ {GOAL_P99_MS:.0f}",
             p99 <= GOAL_P99_MS,
