@@ -158,6 +158,7 @@ def _draw_bars(panel: Panel, axis: Any) -> None:
         axis.scatter(values, labels, color=colours, s=55, zorder=3)
         axis.grid(axis="y", color=LIGHT[4], linewidth=0.5, linestyle=":")
         axis.set_xscale("log")
+        axis.xaxis.set_minor_formatter("")  # "4 × 10⁻¹" between 0.1 and 1 helps nobody
         axis.margins(x=0.14, y=0.07)
     else:
         axis.barh(labels, values, color=colours, height=0.65)
