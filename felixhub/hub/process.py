@@ -84,7 +84,7 @@ def run_hub(
             network = network_endpoints(listen, server=key.public if key else None)
             where = where.model_copy(update={"network": network})
         with contextlib.ExitStack() as stack:
-            context: zmq.Context[zmq.Socket[bytes]] = stack.enter_context(zmq.Context())
+            context: zmq.Context[zmq.Socket[bytes]] = stack.enter_context(zmq.Context(io_threads=2 if key else 1))
             doors = _doors(context, where, key, Keys(data_dir) if key else None, limits, clock(), stack)
             loop = loop_type(post=post, log=log, boots=boots, doors=doors, limits=limits, clock=clock)
             wakeup = stack.enter_context(_stop_signals(loop))

@@ -37,6 +37,8 @@ def _common(socket: _S) -> _S:
 
 def _guarded(socket: _S, key: HubKey | None) -> _S:
     """The hub's end of CURVE: whoever connects must know the hub's public key, and be known by the hub."""
+    # A flood of handshakes over the network keeps a thread of ZeroMQ busy: not the one that serves this machine.
+    socket.setsockopt(zmq.AFFINITY, 1 if key is None else 2)
     if key is not None:
         socket.setsockopt(zmq.CURVE_SERVER, 1)
         socket.setsockopt(zmq.CURVE_SECRETKEY, key.secret.get_secret_value().encode())

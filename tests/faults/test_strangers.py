@@ -408,12 +408,15 @@ def test_a_client_that_asks_too_much_is_answered_again_when_it_asks_less(guarded
             answer = json.loads(bare.socket.recv_multipart()[0])
             kinds.append(answer.get("code", answer["type"]))
 
-    for _ in range(3_000):
-        bare.socket.send(Runs(id="1").encode())
-        take(1)  # Faster than allowed, and it reads its answers: those of who does not are not kept.
+    deadline = time.monotonic() + 30.0
+    while "busy" not in kinds:  # Faster than allowed, and it reads its answers: those of who does not are not kept.
+        assert time.monotonic() < deadline, "it is never too much"
+        for _ in range(10):
+            bare.socket.send(Runs(id="1").encode())
+        take(0)
     take(1_000)
-    assert 0 < kinds.count("ok") < 2_900
-    assert 0 < kinds.count("busy") < 100, "a flood of requests is no flood of refusals"
+    assert kinds.count("ok") > 0
+    assert kinds.count("busy") < 20, "a flood of requests is no flood of refusals"
     assert bare.ask({"type": "runs", "id": "2"})["type"] == "ok"
     bare.close()
 
