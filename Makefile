@@ -30,6 +30,7 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 setup: $(VENV)/.run
 
 demo: $(VENV)/.run
+	@mkdir -p -m 700 $(DEMO)
 	$(BIN)/python run_hub.py "Should the city convert the night bus depot to electric buses?" \
 		--file examples/night-bus-depot.md --llm offline --data $(DEMO) --out $(DEMO)/answer.md
 
