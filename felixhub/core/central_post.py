@@ -128,8 +128,9 @@ class CentralPost:
                 self.presence.leave(session)
             case Beat():
                 self.presence.heard(session, now)
+                used = self._endpoints_of(session) if message.throttled else ()
                 for endpoint, seconds in message.throttled.items():
-                    if not self._has_used(session, endpoint):
+                    if endpoint not in used:
                         continue  # A worker speaks for the servers that it was sent to.
                     self.presence.throttle(
                         endpoint, open_now=self.memory.open_by_endpoint[endpoint], retry_after_s=seconds, now=now
@@ -137,12 +138,10 @@ class CentralPost:
             case _:
                 self.presence.heard(session, now)
 
-    def _has_used(self, session: str, endpoint: str) -> bool:
-        return any(
-            thought.started.session == session and thought.started.endpoint == endpoint
-            for run in self.memory.unfinished_runs
-            for thought in run.thoughts.values()
-        )
+    def _endpoints_of(self, session: str) -> set[str]:
+        """The endpoints that this session's thoughts in unfinished runs were sent to."""
+        thoughts = (thought for run in self.memory.unfinished_runs for thought in run.thoughts.values())
+        return {thought.started.endpoint for thought in thoughts if thought.started.session == session}
 
     # ---- deciding ----------------------------------------------------------------------------------------------------
 

@@ -52,7 +52,7 @@ class Desk:
             size = sum(map(len, frames[1:]))
             if too_much := guard.too_fast(grant, {MESSAGES: 1.0, BYTES: float(size)}, now):
                 told = guard.may_tell(grant, now)
-                return Handled(identity, _busy(_id_in(frames[-1]), too_much) if told else None)
+                return Handled(identity, _failed(_id_in(frames[-1]), too_much, "busy") if told else None)
         name = _id_in(frames[-1])
         try:
             if len(frames) != 2:
@@ -113,12 +113,8 @@ class Desk:
         return Handled(identity, Failed(id=name, code=error.code, sentence=error.sentence, field=error.field))
 
 
-def _busy(name: str, sentence: str) -> Failed:
-    return Failed(id=name, code="busy", sentence=sentence)
-
-
-def _failed(name: str, sentence: str) -> Failed:
-    return Failed(id=name, code="internal", sentence=sentence)
+def _failed(name: str, sentence: str, code: str = "internal") -> Failed:
+    return Failed(id=name, code=code, sentence=sentence)
 
 
 def _id_in(frame: bytes) -> str:

@@ -392,9 +392,11 @@ def test_what_is_no_subscription_gives_nobody_what_others_may_read(guarded: Guar
         hub.signal(signal.SIGCONT)
         until(lambda: "it sends what is no subscription" in hub.said(), 10.0, "it is noticed")
         topics = []
-        while spy.poll(1_000):
+        deadline = time.monotonic() + 10.0
+        while spy.poll(1_000) and time.monotonic() < deadline:
             topics.append(spy.recv_multipart()[0])
         assert {topic for topic in topics if topic != b"hub/beat/"} == set()
+        assert not spy.poll(1_000), "it is still inside"
         assert honest.poll(10_000), "who may read is served again"
 
 
