@@ -662,6 +662,13 @@ def test_after_a_429_fewer_think_at_once_for_a_while() -> None:
     assert sum(worker.is_thinking for worker in workers.values()) > 1
 
 
+def test_nobody_closes_a_server_that_it_was_not_sent_to() -> None:
+    team = Team()
+    team.start(workflow=solo(agent="critic"))
+    team.worker("research").beat(throttled={"local": 120.0})  # No thought of its own is there.
+    assert team.worker("critic").is_thinking
+
+
 def test_a_server_that_asked_for_two_minutes_has_them_whatever_the_retries() -> None:
     team = Team()
     team.start(workflow=solo(retries_max=2, retry_s=1.0))
