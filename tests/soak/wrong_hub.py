@@ -28,22 +28,32 @@ from felixhub.core.thought import fit
 from felixhub.hub import door
 from felixhub.hub.loop import HubLoop
 
-SENT_S = 0.3  # ZeroMQ's thread needs a moment to send what it was given
-DIE = Path(os.environ["FAULT_PLACE"]) / "die"
+HEARD_S = 20.0  # on a busy machine; whoever should hear of it does so long before
+LAST_S = 0.3  # for what was sent before it and is still on its way
+FOLDER = Path(os.environ["FAULT_PLACE"])
+DIE = FOLDER / "die"
 
 
-def _die_between(loop: HubLoop) -> None:
-    """In the next turn in which text is written, once somebody wants it."""
-    if DIE.exists() and any(isinstance(event, ThoughtPartial) for event in loop._pending.events):
+def _die_between(loop: HubLoop, was_heard: Callable[[int], bool]) -> None:
+    """In the next turn in which text is written, once somebody wants it and the step that came first was heard."""
+    texts = [event.seq for event in loop._pending.events if isinstance(event, ThoughtPartial)]
+    if DIE.exists() and texts:
         DIE.unlink()
-        time.sleep(SENT_S)
+        deadline = time.monotonic() + HEARD_S
+        while not was_heard(texts[-1]) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(LAST_S)
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _written(pattern: str) -> bytes:
+    return b"".join(file.read_bytes() for file in FOLDER.rglob(pattern))
 
 
 def publish_before_commit() -> None:
     def finish_turn(self: HubLoop) -> None:
         self.publish()
-        _die_between(self)
+        _die_between(self, lambda seq: b'"seq":%d,' % seq in _written("*.early.jsonl"))
         if self.commit():
             self.answer()
 
@@ -52,8 +62,9 @@ def publish_before_commit() -> None:
 
 def acknowledge_before_commit() -> None:
     def finish_turn(self: HubLoop) -> None:
+        before = len(_written("acks.*.jsonl"))
         self._outbox.flush()
-        _die_between(self)
+        _die_between(self, lambda _: len(_written("acks.*.jsonl")) > before)
         if self.commit():
             self.publish()
             self.answer()
