@@ -1,4 +1,4 @@
-"""The commands that change the course of a run: cancel, steer, regenerate, approve, reopen, edit; and its sections.
+"""The commands that change the course of a run: cancel, steer, regenerate, approve, reopen, edit.
 
 Owns: what a name on the command line means in a run, and the one line that says what was done. Must not: know what
 becomes of a command; that is the hub's.
@@ -6,7 +6,6 @@ becomes of a command; that is the hub's.
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import shutil
@@ -22,12 +21,13 @@ from felixhub.cli.processes import finder, settings_for
 from felixhub.cli.runs import EXIT_FAILED, me, named
 from felixhub.core.errors import ConfigError, FelixError, Place
 from felixhub.core.limits import MIB
+from felixhub.core.overview import is_asked_for
 from felixhub.core.run import Run
 from felixhub.core.section import Section, Version
 from felixhub.settings.mistakes import did_you_mean
 from felixhub.transport.control import ControlClient
 from felixhub.views import wording
-from felixhub.views.safe_text import safe_json, safe_line, safe_text
+from felixhub.views.safe_text import safe_line
 
 TEXT_BYTES_MAX = 3 * MIB  # an edit is one control message of at most 4 MiB
 NAMES_SHOWN_MAX = 30
@@ -232,7 +232,7 @@ def approve(run: str, name: str | None, *, version: int | None, hub: str | None)
         for one, why in dict(reply.get("refused") or {}).items()
         if one not in known.sections or not _is_done(known, known.sections[one])
     }
-    asked_for = [one for one in known.sections.values() if wording.is_asked_for(known, one)]
+    asked_for = [one for one in known.sections.values() if is_asked_for(known, one)]
     now = sum(one.is_approved or one.name in approved for one in asked_for)
     progress = wording.approved(now, len(asked_for))
     versions = dict(reply.get("versions") or {})
@@ -245,7 +245,7 @@ def approve(run: str, name: str | None, *, version: int | None, hub: str | None)
 
 def _is_done(run: Run, section: Section) -> bool:
     """Whether there is nothing left to approve."""
-    return (section.is_approved and not section.stale) or not wording.is_asked_for(run, section)
+    return (section.is_approved and not section.stale) or not is_asked_for(run, section)
 
 
 def reopen(run: str, name: str, *, hub: str | None) -> None:
@@ -363,68 +363,3 @@ def _editor() -> list[str]:
         if shutil.which(name):
             return [name]
     raise ConfigError("there is no editor: set $VISUAL or $EDITOR, or give the text with --file")
-
-
-# ---- sections --------------------------------------------------------------------------------------------------------
-
-
-def list_sections(run: str, *, hub: str | None, as_json: bool) -> None:
-    """`felixhub sections`."""
-    with client_of(hub) as client:
-        known = client.snapshot(named(client, run))
-    rows = [_row(known, section) for section in known.sections.values()]
-    if as_json:
-        asked_for = [one for one in known.sections.values() if wording.is_asked_for(known, one)]
-        approved = sum(one.is_approved for one in asked_for)
-        told = {"run": known.id, "approved": approved, "of": len(asked_for), "sections": rows}
-        text = json.dumps(told, indent=2, ensure_ascii=False)
-        print(safe_json(text) if sys.stdout.isatty() else text)
-        return
-    if not rows:
-        print(f"run {known.id} has no sections", file=sys.stderr)
-        return
-    table = [("SECTION", "STATUS", "VERSION", "WORDS", "BY", "TITLE")]
-    table += [
-        (
-            row["section"],
-            row["status"],
-            str(row["version"] or "-"),
-            "-" if row["words"] is None else f"{row['words']:,}",
-            safe_line(row["by"]) or "-",
-            safe_line(row["title"]),
-        )
-        for row in rows
-    ]
-    widths = [max(len(line[column]) for line in table) for column in range(5)]
-    for line in table:
-        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=False)]
-        print("  ".join([*cells, line[5]]).rstrip())
-    print(wording.progress(known))
-
-
-def print_section(run: str, name: str, *, hub: str | None) -> None:
-    """`felixhub sections RUN SECTION`: its text as it is, made harmless on a terminal. Raises ConfigError."""
-    with client_of(hub) as client:
-        known = client.snapshot(named(client, run))
-    section = find_section(known, name)
-    if section.current is None:
-        raise ConfigError(f"{title_of(section)} has no text yet ({wording.section_status(known, section.name)})")
-    text = known.text_of(section.current.source)
-    sys.stdout.write(safe_text(text) if sys.stdout.isatty() else text)
-    if not text.endswith("\n"):
-        sys.stdout.write("\n")
-
-
-def _row(run: Run, section: Section) -> dict[str, Any]:
-    current = section.current
-    return {
-        "section": section.name,
-        "title": section.title,
-        "status": wording.section_status(run, section.name),
-        "version": current.number if current else None,
-        "versions": len(section.versions),
-        "by": current.by if current else "",
-        "approved_by": section.approved_by if section.is_approved else "",
-        "agent": run.stages[section.name].spec.agent,
-        "words": len(run.text_of(current.source).split()) if current else None,
-    }

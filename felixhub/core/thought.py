@@ -75,13 +75,24 @@ def fit(buffer: TextBuffer, offset: int, data: bytes) -> Fit:
 class Thought:
     """A thought as the log tells it. `started` is its assignment; `final` or `abandoned` is set once it has ended."""
 
-    __slots__ = ("abandoned", "cancelling", "final", "last_token_at", "reasoning", "started", "text", "tokens")
+    __slots__ = (
+        "abandoned",
+        "cancelling",
+        "final",
+        "first_at",
+        "last_token_at",
+        "reasoning",
+        "started",
+        "text",
+        "tokens",
+    )
 
     def __init__(self, started: ThoughtStarted) -> None:
         self.started = started
         self.text = TextBuffer()
         self.reasoning = TextBuffer()
         self.tokens = 0
+        self.first_at: float | None = None  # of its first text, where that was seen
         self.last_token_at: float | None = None
         self.cancelling: ThoughtCancelling | None = None
         self.final: ThoughtFinalized | None = None
@@ -110,6 +121,13 @@ class Thought:
         """Bytes of both channels."""
         return len(self.text) + len(self.reasoning)
 
+    @property
+    def first_token_at(self) -> float | None:
+        """In unix seconds: as its worker measured it, else when its first text came, else not known."""
+        if self.final is not None and self.final.first_token_s is not None:
+            return self.started.at + self.final.first_token_s
+        return self.first_at
+
     def buffer(self, channel: Channel) -> TextBuffer:
         return self.text if channel == "text" else self.reasoning
 
@@ -122,6 +140,7 @@ class Thought:
                 self.buffer(event.channel).append(event.text.encode())
                 self.tokens = event.tokens
                 self.last_token_at = event.at
+                self.first_at = self.first_at or event.at
             case ThoughtCancelling():
                 self.cancelling = event
             case ThoughtFinalized():

@@ -42,6 +42,7 @@ from felixhub.core.events import (
     UnknownEvent,
 )
 from felixhub.core.messages import RunBeat
+from felixhub.core.meter import Words
 from felixhub.core.names import HUB
 from felixhub.views import wording
 from felixhub.views.console_filter import ConsoleFilter
@@ -88,16 +89,9 @@ class _Talk:
     agent: str
     text: LineBuilder = field(default_factory=LineBuilder)
     reasoning: LineBuilder = field(default_factory=LineBuilder)
-    words: int = 0
-    in_word: bool = False
+    words: Words = field(default_factory=Words)
     is_whole: bool = True  # seen from its first byte
     stopped_by: str = ""
-
-    def count_words(self, text: str) -> None:
-        if not text:
-            return
-        self.words += len(text.split()) - (self.in_word and not text[:1].isspace())
-        self.in_word = not text[-1:].isspace()
 
 
 class ConsoleLines:
@@ -189,7 +183,7 @@ class ConsoleLines:
     def _grow(self, event: ThoughtPartial, now: float) -> list[Line]:
         talk = self._talk(event.run, event.agent, event.thought, is_new=event.offset == 0)
         if event.channel == "text":
-            talk.count_words(event.text)
+            talk.words.take(event.text)
         if not self._keep.wants_agent(event.agent):
             return []
         if event.channel == "text":
@@ -208,7 +202,7 @@ class ConsoleLines:
         self._silences.on_end(event.run, event.agent, event.thought)
         if not self._keep.wants_agent(event.agent):
             return []
-        signs, words = self._look.signs, talk.words if talk.is_whole else None
+        signs, words = self._look.signs, talk.words.count if talk.is_whole else None
         lines = self._flush(talk)
         tone: Tone
         if isinstance(event, ThoughtFinalized):

@@ -19,9 +19,9 @@ from felixhub.core.events import (
     ThoughtStarted,
     Usage,
 )
+from felixhub.core.overview import is_asked_for
 from felixhub.core.review import Issue, Verdict
 from felixhub.core.run import Run
-from felixhub.core.section import Section
 from felixhub.llm.endpoint import OFFLINE_LABEL, OFFLINE_MODEL
 
 OFFLINE = "offline"  # the endpoint that is always there
@@ -159,42 +159,12 @@ def approved(number: int, of: int) -> str:
     return f"{number} of {of} approved"
 
 
-def is_asked_for(run: Run, section: Section) -> bool:
-    """Whether the section is of this run's document: not an optional one that nobody has asked for."""
-    return bool(section.versions) or run.stages[section.name].outcome != "skipped"
-
-
 def progress(run: Run) -> str:
     """How many of the document's sections are approved; without review, how many are written."""
     counted = [section for section in run.sections.values() if is_asked_for(run, section)]
     if not run.started.settings.review:
         return f"{sum(bool(one.current and one.current.whole) for one in counted)} of {len(counted)} written"
     return approved(sum(section.is_approved for section in counted), len(counted))
-
-
-def section_status(run: Run, name: str) -> str:
-    """writing, waiting, skipped, cancelled, missing, truncated, stale, approved or ready.
-
-    Writing: somebody writes, reviews or revises it, or will do so again. Waiting: its turn has not come. Skipped:
-    nobody has asked for it, so the document is whole without it.
-    """
-    section = run.sections[name]
-    if not is_asked_for(run, section):
-        return "skipped"
-    if any(stage.open_thought for stage in run.writers[name]):
-        return "writing"
-    if run.stages[name].cancelled_by is not None and not section.is_approved:
-        return "cancelled"
-    current = section.current
-    if current is None:
-        return "waiting" if run.ended is None and not run.stages[name].ended else "missing"
-    if run.ended is None and any(stage.round > 1 and not stage.ended for stage in run.writers[name]):
-        return "writing"  # It was steered, say, and waits for a worker, or for the run to go on.
-    if not current.whole:
-        return "truncated"
-    if section.stale:
-        return "stale"
-    return "approved" if section.is_approved else "ready"
 
 
 def thought_finalized(event: ThoughtFinalized, *, words: int | None) -> list[str]:

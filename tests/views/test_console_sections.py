@@ -20,8 +20,8 @@ from felixhub.core.events import (
     StageFinished,
     StageReopened,
 )
+from felixhub.core.overview import section_status
 from felixhub.core.review import Issue, Verdict
-from felixhub.views import wording
 from felixhub.views.console_filter import ConsoleFilter
 from felixhub.views.console_lines import ConsoleLines
 from felixhub.views.console_look import Look
@@ -239,7 +239,7 @@ def test_the_status_of_a_section() -> None:
         for event in script.events[board.last("r1") :]:
             board.take(event)
         run = board.runs["r1"]
-        return wording.section_status(run, "risks"), wording.section_status(run, "gains")
+        return section_status(run, "risks"), section_status(run, "gains")
 
     assert status() == ("waiting", "waiting")
     script.start("writer-1", 1, stage="risks", thought="t-risks-1")
