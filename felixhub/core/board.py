@@ -139,6 +139,7 @@ class Board:
                 raise Diverged(f"the snapshot's text of thought {thought.id} has a hole at {len(buffer)}")
             buffer.append(piece.text.encode())
             thought.tokens = max(thought.tokens, piece.tokens)
+            thought.first_at, thought.last_token_at = piece.first_at, piece.last_at
 
     def _apply(self, track: _Track, event: Event) -> None:
         self._fold(event)

@@ -103,10 +103,18 @@ class CentralPost:
         """Drop the runs that ended more than `run_linger_s` ago; the log still has them. Returns their names."""
         gone = self.memory.forget(now)
         for name in gone:
-            self._unsettled.discard(name)
-            self._timed.discard(name)
-            self._waiting.pop(name, None)
+            self._let_go(name)
         return gone
+
+    def remove(self, run: str) -> None:
+        """Drop an ended run that the log no longer has."""
+        self.memory.drop(run)
+        self._let_go(run)
+
+    def _let_go(self, run: str) -> None:
+        self._unsettled.discard(run)
+        self._timed.discard(run)
+        self._waiting.pop(run, None)
 
     def digest(self) -> dict[str, Any]:
         """The durable memory of unfinished runs as plain values, to compare two lives of a hub."""

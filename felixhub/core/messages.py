@@ -231,7 +231,10 @@ class ClientHello(Request):
 
 
 class Runs(Request):
+    """The latest runs; with `before` those that began before that run."""
+
     type: Literal["runs"] = "runs"
+    before: Name | None = None
 
 
 class Snapshot(Request):
@@ -349,6 +352,13 @@ class Resume(Request):
     run: Name
 
 
+class Remove(Request):
+    """Remove an ended run from the log for good."""
+
+    type: Literal["remove"] = "remove"
+    run: Name
+
+
 class Shutdown(Request):
     """Stop the hub politely. Unfinished runs stay unfinished."""
 
@@ -356,7 +366,7 @@ class Shutdown(Request):
 
 
 RunCommand = CancelRun | Pause | Resume | Steer | Regenerate | Approve | Reopen | Edit
-ControlRequest = ClientHello | Runs | Snapshot | Text | Replay | Start | RunCommand | Shutdown
+ControlRequest = ClientHello | Runs | Snapshot | Text | Replay | Start | RunCommand | Remove | Shutdown
 
 
 # ---- control: hub to client ------------------------------------------------------------------------------------------
@@ -396,7 +406,10 @@ ClientBound = Ok | Failed | Page
 
 
 class SnapshotText(Message):
-    """A line of a snapshot that carries a piece of one thought's text as of the snapshot's position."""
+    """A line of a snapshot that carries a piece of one thought's text as of the snapshot's position.
+
+    `first_at` and `last_at` are when the thought's first and latest text came, in unix seconds.
+    """
 
     kind: Literal["snapshot.text"] = "snapshot.text"
     thought: str
@@ -404,6 +417,8 @@ class SnapshotText(Message):
     offset: int
     text: str
     tokens: int = 0
+    first_at: float | None = None
+    last_at: float | None = None
 
 
 # ---- live: beats, which are not logged -------------------------------------------------------------------------------

@@ -129,7 +129,7 @@ def snapshot_pages(log: EventLog, *, name: str, boot: str, run: Run, position: i
     Texts only grow and lengths are taken now, so what is added later lies beyond the position.
     """
     texts = [
-        _Text(thought.id, channel, buffer, len(buffer), thought.tokens)
+        _Text(thought.id, channel, buffer, len(buffer), thought.tokens, thought.first_at, thought.last_token_at)
         for thought in run.thoughts.values()
         for channel, buffer in thought.buffers()
     ]
@@ -144,6 +144,8 @@ class _Text(NamedTuple):
     buffer: TextBuffer
     length: int
     tokens: int
+    first_at: float | None
+    last_at: float | None
 
 
 def _snapshot_pages(
@@ -162,7 +164,13 @@ def _snapshot_pages(
     for one in texts:
         for offset, text in _pieces(one.buffer, one.length):
             line = SnapshotText(
-                thought=one.thought, channel=one.channel, offset=offset, text=text, tokens=one.tokens
+                thought=one.thought,
+                channel=one.channel,
+                offset=offset,
+                text=text,
+                tokens=one.tokens,
+                first_at=one.first_at,
+                last_at=one.last_at,
             ).encode()
             if page and size + len(line) > limits.page_bytes_max:
                 yield Frames(Page(id=name, run=run, boot=boot, through=position, last=False), b"\n".join(page))
