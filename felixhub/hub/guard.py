@@ -1,6 +1,6 @@
 """Who is on a guarded connection, and how much of the hub it may use.
 
-Owns: the keys as they are now, the names of connections, and every peer's allowance. Must not: send or decide anything.
+Owns: the names of connections, whose sessions are whose, and every peer's allowance. Must not: send or decide anything.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from dataclasses import dataclass, field
 from zmq.utils import z85
 
 from felixhub.core.allowance import Allowances
-from felixhub.core.errors import ConfigError, ProtocolViolation
+from felixhub.core.errors import ProtocolViolation
 from felixhub.core.grant import Grant
 from felixhub.core.limits import Limits
 from felixhub.core.messages import Hello
 from felixhub.core.presence import Presence
 from felixhub.core.sessions import displaced
+from felixhub.hub.keyring import Keyring
 from felixhub.hub.zap import NOT_NOW
 from felixhub.logs import get_log
 from felixhub.transport.keys import Keys
 
-LOOK_S = 0.5  # how often the keys are looked at
 CONNECTIONS_KEPT_MAX = 10_000
 SUSPENDED_S = 60.0
 SUBSCRIBING_FACTOR = 10  # times the subscriptions of a connection: what one key may say to the live socket in a second
@@ -39,15 +39,10 @@ CONNECTIONS, SUBSCRIPTIONS = "connections", "subscriptions"
 class Guard:
     def __init__(self, keys: Keys, limits: Limits, now: float) -> None:
         self.counters: Counter[str] = Counter()
-        self._keys = keys
+        self._keyring = Keyring(keys)
         self._limits = limits
         self._notes = get_log("hub")
-        self._grants: dict[str, Grant] = {}  # by public key
         self._test_key: str | None = None
-        self._stamp: object = None
-        self._bad: dict[str, str] = {}
-        self._look_at = now
-        self._changed_at = 0
         self._number = itertools.count(1)
         self._key_of: dict[str, str] = {}  # by session: the name of the key that it came with
         self._held: OrderedDict[str, _Held] = OrderedDict()
@@ -70,45 +65,12 @@ class Guard:
     # ---- keys --------------------------------------------------------------------------------------------------------
 
     def look(self, now: float) -> bool:
-        """Read the keys again if they have changed. True when somebody who may be connected must leave."""
+        """Look at the keys again. True when somebody who may be connected must leave."""
         self._now = now
-        if now >= self._look_at:
-            self._look_at = now + LOOK_S
-            self._read()
-        must, self.must_close = self.must_close, False
+        self._keyring.look(now)
+        must = self.must_close or self._keyring.lost_any
+        self.must_close = self._keyring.lost_any = False
         return must
-
-    def _read(self) -> None:
-        try:
-            self._changed_at = self._keys.changed_at()
-            stamp = self._keys.stamp()
-            if stamp == self._stamp:
-                return
-            grants, bad = self._read_all()
-        except OSError as error:
-            # A passing fault of ours is no reason to shut everybody out; whoever was revoked meanwhile leaves later.
-            self._notes.error("cannot_read_keys", why=str(error))
-            return
-        self._stamp = stamp
-        for name, why in bad.items():
-            if self._bad.get(name) != why:
-                self._notes.error("bad_key", key=name, why=why)
-        lost = [grant.name for public, grant in self._grants.items() if grants.get(public) != grant]
-        self._grants, self._bad = grants, bad
-        self._notes.info("keys_read", keys=len(grants), lost=lost)
-        self.must_close |= bool(lost)
-
-    def _read_all(self) -> tuple[dict[str, Grant], dict[str, str]]:
-        """The grants by public key, and by name what is wrong with the others, which let nobody in."""
-        grants, bad = {}, {}
-        for name in self._keys.names():
-            try:
-                peer = self._keys.peer(name)
-            except ConfigError as error:
-                bad[name] = str(error)
-            else:
-                grants[peer.public] = peer.grant
-        return grants, bad
 
     @contextlib.contextmanager
     def for_a_moment(self, public: str) -> Iterator[None]:
@@ -124,9 +86,7 @@ class Guard:
         text = z85.encode(public).decode()
         if text == self._test_key:
             return f"{text}#0"
-        if text not in self._grants and self._keys.changed_at() != self._changed_at:
-            self._read()  # It was made a moment ago.
-        grant = self._grants.get(text)
+        grant = self._keyring.newest_grant_of(text)
         if grant is None:
             self.counters["refused.unknown_key"] += 1
             return None
@@ -137,7 +97,7 @@ class Guard:
 
     def grant_of(self, connection: str) -> Grant | None:
         """By its key, not by the key's name: another key under the same name is another's."""
-        return self._grants.get(connection.rpartition("#")[0])
+        return self._keyring.grant_of(connection.rpartition("#")[0])
 
     # ---- sessions ----------------------------------------------------------------------------------------------------
 
