@@ -14,7 +14,8 @@ from felixhub.core.central_post import CentralPost
 from felixhub.core.decision import Decision
 from felixhub.core.errors import ProtocolViolation
 from felixhub.core.limits import Limits
-from felixhub.core.messages import Failed, Message, RunCommand, Shutdown, Start, parse_request
+from felixhub.core.messages import Failed, Message, Ok, Remove, RunCommand, Shutdown, Start, parse_request
+from felixhub.eventlog import EventLog, LogBroken, LogBusy
 from felixhub.hub.door import Arrived
 from felixhub.hub.guard import BYTES, MESSAGES, Guard
 from felixhub.hub.queries import Queries
@@ -33,8 +34,9 @@ class Handled(NamedTuple):
 
 
 class Desk:
-    def __init__(self, queries: Queries, limits: Limits, counters: Counter[str]) -> None:
+    def __init__(self, queries: Queries, log: EventLog, limits: Limits, counters: Counter[str]) -> None:
         self._queries = queries
+        self._log = log
         self._starts = Starts(queries, limits)
         self._limits = limits
         self._counters = counters
@@ -46,7 +48,7 @@ class Desk:
         return len(self._starts) > 0
 
     def take(self, arrived: Arrived, guard: Guard | None, post: CentralPost, now: float) -> Handled:
-        """One request. Never raises: whatever is wrong with it, or with us, is its answer."""
+        """One request. Whatever is wrong with it, or with us, is its answer. Raises LogBroken alone."""
         identity, frames, grant = arrived
         if guard is not None and grant is not None:
             size = sum(map(len, frames[1:]))
@@ -71,6 +73,8 @@ class Desk:
                     return self._start(identity, request, post, now)
                 case Shutdown():
                     return Handled(identity, self._queries.goodbye(request), stops=True)
+                case Remove():
+                    return Handled(identity, self._remove(request, post))
                 case _ if isinstance(request, RunCommand):
                     past = self._queries.past_command(request) if request.run not in post.runs else None
                     if past is not None:
@@ -81,6 +85,8 @@ class Desk:
                     return Handled(identity, reply)
         except ProtocolViolation as error:
             return self._refused(identity, name, error)
+        except LogBroken:
+            raise
         except Exception:  # noqa: BLE001  (our own fault must not let one message end the hub; it changed nothing)
             self._notes.exception("cannot_answer", frame=frames[-1][:200].decode(errors="replace"))
             return Handled(identity, _failed(name, "the hub failed on this request; its log says why"))
@@ -107,6 +113,21 @@ class Desk:
             return Handled(identity, past)
         prepared = self._starts.take(identity, request, post)
         return Handled(identity, decision=post.start(request, now, prepared) if prepared is not None else None)
+
+    def _remove(self, request: Remove, post: CentralPost) -> Ok:
+        """Take an ended run out of the log and out of memory. A run that is not there is removed already."""
+        run = request.run
+        try:
+            removed = self._log.remove(run)
+        except LogBusy as error:
+            raise ProtocolViolation("busy", f"the log could not be written ({error}): make room, then again") from None
+        if removed:
+            post.remove(run)
+            self._queries.forget(run)
+            self._notes.info("run_removed", run=run, by=request.by)
+        elif run in post.runs or self._queries.has(run):
+            raise ProtocolViolation("not_ended", f"run '{run}' has not ended: cancel it first", field="run")
+        return Ok(id=request.id, data={"run": run, "removed": removed})
 
     def _refused(self, identity: bytes, name: str, error: ProtocolViolation) -> Handled:
         self._counters[f"rejected.{error.code}"] += 1

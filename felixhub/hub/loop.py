@@ -92,7 +92,7 @@ class HubLoop:
         self._outbox = WorkerOutbox(doors.send_worker, self.counters)
         self._pager = Pager(limits)
         self._queries = Queries(log=log, boots=boots, endpoints=doors.endpoints_for, pager=self._pager, limits=limits)
-        self._desk = Desk(self._queries, limits, self.counters)
+        self._desk = Desk(self._queries, log, limits, self.counters)
         self._pending = _Pending()
         self._notes = get_log("hub")
         now = clock()
@@ -349,18 +349,30 @@ class HubLoop:
             Record(event.run, event.seq, event.thought if isinstance(event, ThoughtPartial) else None, body)
             for event, body in zip(pending.events, pending.bodies, strict=True)
         ]
-        ended = {
-            event.run: event.at for event in pending.events if isinstance(event, RunFinished | RunFailed | RunCancelled)
-        }
+        lives = [
+            event for event in pending.events if isinstance(event, RunStarted | RunFinished | RunFailed | RunCancelled)
+        ]
+        ended = {event.run: event.at for event in lives if not isinstance(event, RunStarted)}
         try:
             self._commit_records(records, ended)
         except LogBusy as error:
             self._undo(str(error))
             return False
+        for event in lives:
+            self._note(event)
         failpoint("hub.after_commit")
         if pending.commanded:
             failpoint("hub.after_command")
         return True
+
+    def _note(self, event: RunStarted | RunFinished | RunFailed | RunCancelled) -> None:
+        """Two lines for the life of a run."""
+        if isinstance(event, RunStarted):
+            self._notes.info("run_started", run=event.run, workflow=event.workflow.name, by=event.by)
+            return
+        outcome = event.kind.removeprefix("run.")
+        tokens = event.usage.completion_tokens
+        self._notes.info("run_ended", run=event.run, outcome=outcome, seconds=event.seconds, tokens=tokens)
 
     def _commit_records(self, records: list[Record], ended: dict[str, float]) -> None:
         """One transaction; documents belong to the run that starts, so each such run has a part of its own."""

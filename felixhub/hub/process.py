@@ -85,9 +85,9 @@ def run_hub(
             where = where.model_copy(update={"network": network})
         with contextlib.ExitStack() as stack:
             context: zmq.Context[zmq.Socket[bytes]] = stack.enter_context(zmq.Context(io_threads=2 if key else 1))
-            doors = _doors(context, where, key, Keys(data_dir) if key else None, limits, clock(), stack)
+            doors = open_doors(context, where, key, Keys(data_dir) if key else None, limits, clock(), stack)
             loop = loop_type(post=post, log=log, boots=boots, doors=doors, limits=limits, clock=clock)
-            wakeup = stack.enter_context(_stop_signals(loop))
+            wakeup = stack.enter_context(stop_signals(loop))
             doors.watch(wakeup)
             if parent_fd is not None:
                 doors.watch(parent_fd)
@@ -116,7 +116,7 @@ def run_hub(
     return EXIT_OK
 
 
-def _doors(
+def open_doors(
     context: zmq.Context[zmq.Socket[bytes]],
     where: Connection,
     key: HubKey | None,
@@ -146,7 +146,7 @@ def _doors(
 
 
 @contextlib.contextmanager
-def _stop_signals(loop: HubLoop):  # type: ignore[no-untyped-def]
+def stop_signals(loop: HubLoop):  # type: ignore[no-untyped-def]
     """SIGTERM and SIGINT end the loop after its turn; yields a descriptor that wakes its poll."""
     reading, writing = socket.socketpair()
     reading.setblocking(False)

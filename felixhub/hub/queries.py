@@ -85,7 +85,7 @@ class Queries:
             case ClientHello():
                 return self._hello(request, identity, post, counters)
             case Runs():
-                return Ok(id=request.id, data={"runs": self._run_rows(grant, post, now)})
+                return Ok(id=request.id, data={"runs": self._run_rows(request, grant, post, now)})
             case Replay():
                 pages = self._replay(request, post)
             case Snapshot():
@@ -126,9 +126,14 @@ class Queries:
 
     # ---- runs --------------------------------------------------------------------------------------------------------
 
-    def _run_rows(self, grant: Grant | None, post: CentralPost, now: float) -> list[dict[str, Any]]:
-        rows = [row for row in self._log.runs() if grant is None or grant.may_read(row.run)][-RUNS_MAX:]
-        return [self._run_row(row, post, now) for row in rows]
+    def _run_rows(self, request: Runs, grant: Grant | None, post: CentralPost, now: float) -> list[dict[str, Any]]:
+        rows = [row for row in self._log.runs() if grant is None or grant.may_read(row.run)]
+        if request.before is not None:
+            places = [place for place, row in enumerate(rows) if row.run == request.before]
+            if not places:
+                raise ProtocolViolation("unknown_run", f"there is no run '{request.before}'", field="before")
+            rows = rows[: places[0]]
+        return [self._run_row(row, post, now) for row in rows[-RUNS_MAX:]]
 
     def _run_row(self, row: RunRow, post: CentralPost, now: float) -> dict[str, Any]:
         run = post.runs.get(row.run)
@@ -170,6 +175,10 @@ class Queries:
             return parse_event(records[0].body) if records else None
         except ProtocolViolation:
             return None  # It stays listed, as unreadable; the hub's log says why.
+
+    def has(self, run: str) -> bool:
+        """Whether the log has this run."""
+        return self._row(run) is not None
 
     def _row(self, run: str) -> RunRow | None:
         return next((row for row in self._log.runs() if row.run == run), None)

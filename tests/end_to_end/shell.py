@@ -198,6 +198,10 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
 
+    def resize(self, columns: int, rows: int = 40) -> None:
+        """Pull at the window's corner."""
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
     def until_shown(self, text: str, seconds: float = 30.0) -> None:
         def look() -> bool:
             if text in self.screen:
@@ -249,6 +253,7 @@ class Shell:
         for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"):
             kept.pop(name, None)
         self.environ = kept | {
+            "SPT_NOENV": "1",  # a process that names itself must leave its environment, where the tag is
             TAG: str(folder),
             "HOME": str(folder / "home"),
             "XDG_RUNTIME_DIR": str(self.runtime),

@@ -169,6 +169,7 @@ class Place:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("FELIXHUB_", "XDG_"))}
         self.environ = kept | {
             TAG: str(folder),
+            "SPT_NOENV": "1",  # as in end_to_end/shell.py
             "FAULT_TRUTH": str(self.truth),
             "HOME": str(folder),
             "XDG_RUNTIME_DIR": str(self.runtime),
