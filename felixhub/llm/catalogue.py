@@ -33,6 +33,15 @@ def server_context(path: str, answer: object, model: str) -> int | None:
     return _first(iter(entries), model, _LOADED_FIELDS)
 
 
+def is_not_loaded(path: str, answer: object, model: str) -> bool:
+    """Whether the server says that the model is not loaded: how much context it will have is not known before it is."""
+    if path == "/api/ps":
+        is_ollama = isinstance(answer, Mapping) and isinstance(answer.get("models"), list)
+        return is_ollama and server_context(path, answer, model) is None
+    mine = (entry for entry in _entries(answer, "data") if entry.get("id") == model)
+    return any(entry.get("state") == "not-loaded" for entry in mine)
+
+
 def _entries(answer: object, key: str) -> Iterator[Mapping[str, object]]:
     found = answer.get(key) if isinstance(answer, Mapping) else None
     if isinstance(found, list):

@@ -25,7 +25,7 @@ from pydantic import SecretStr
 from felixhub.core.errors import ModelFailed
 from felixhub.llm import failures
 from felixhub.llm.answer import AnswerReader, Finish, RateLimited, Reasoning, Text, Usage
-from felixhub.llm.catalogue import SERVER_PATHS, listed_context, server_context
+from felixhub.llm.catalogue import SERVER_PATHS, is_not_loaded, listed_context, server_context
 from felixhub.llm.endpoint import CONTEXT_TOKENS_UNKNOWN, Endpoint, chat_models
 from felixhub.llm.failures import AttemptFailed
 from felixhub.llm.surrogates import sendable
@@ -80,6 +80,7 @@ class ModelClient:
         self._client: AsyncOpenAI | None = None
         self._listed: object = None
         self._context_tokens: int | None = None
+        self._is_loaded = True  # as far as its server says
         self._not_understood: set[str] = set()  # parameters that this endpoint refused
         if not endpoint.stream_options:
             self._not_understood.add("stream_options")
@@ -151,11 +152,16 @@ class ModelClient:
     async def context_tokens(self) -> int | None:
         """How many tokens prompt and answer may have together: as set, as the server says, else 4,096. Cached.
 
+        4,096 too, and not cached, while the model is not loaded: what is longer Ollama would cut without a word.
         None: not to be known just now, for the server is busy, failing or has no model yet; ask again next time.
         Raises `ModelFailed` only if nothing answers, or the key is refused.
         """
         if self._context_tokens is None:
-            self._context_tokens = self.endpoint.context_tokens or await self._ask_context()
+            self._is_loaded = True
+            tokens = self.endpoint.context_tokens or await self._ask_context()
+            if not self._is_loaded:
+                return tokens
+            self._context_tokens = tokens
         return self._context_tokens
 
     # ── one attempt ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -284,7 +290,9 @@ class ModelClient:
             except AttemptFailed as error:
                 is_certain = is_certain and not error.passing
                 continue  # Not that kind of server, or no time for it.
-            if found := server_context(path, answer, model):
+            if is_not_loaded(path, answer, model):
+                self._is_loaded = False
+            elif found := server_context(path, answer, model):
                 return found
         return CONTEXT_TOKENS_UNKNOWN if is_certain else None
 

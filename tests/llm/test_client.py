@@ -21,7 +21,7 @@ from pydantic import SecretStr
 
 from felixhub.core.errors import ModelFailed
 from felixhub.llm.client import Finish, ModelClient, ModelRequest, Part, RateLimited, Reasoning, Text, Usage
-from felixhub.llm.endpoint import Endpoint
+from felixhub.llm.endpoint import CONTEXT_TOKENS_UNKNOWN, Endpoint
 
 REQUEST = ModelRequest(messages=[{"role": "user", "content": "How are you?"}])
 STOP = chunk({}, finish_reason="stop")
@@ -739,6 +739,35 @@ def test_the_server_is_asked_for_model_and_context_once(answers: dict[str, Any],
             count = len(server.paths)
             assert await client.context_tokens() == tokens
             assert len(server.paths) == count
+            await client.aclose()
+
+    run(go())
+
+
+@pytest.mark.parametrize(
+    ("path", "before", "loaded"),
+    [
+        ("/api/ps", {"models": []}, {"models": [{"name": "m", "context_length": 16384}]}),
+        (
+            "/api/ps",
+            {"models": [{"name": "n", "context_length": 99}]},
+            {"models": [{"name": "m", "context_length": 16384}]},
+        ),
+        (
+            "/api/v0/models",
+            {"data": [{"id": "m", "state": "not-loaded", "max_context_length": 131072}]},
+            {"data": [{"id": "m", "state": "loaded", "max_context_length": 131072, "loaded_context_length": 16384}]},
+        ),
+    ],
+)
+def test_the_context_of_a_model_is_asked_for_again_until_it_is_loaded(path: str, before: Any, loaded: Any) -> None:
+    async def go() -> None:
+        models = {"/v1/models": {"data": [{"id": "m"}]}}
+        async with BadServer(good, answers={**models, path: before}) as server:
+            client = made(server, model=None)
+            assert await client.context_tokens() == CONTEXT_TOKENS_UNKNOWN
+            server.answers = {**models, path: loaded}
+            assert await client.context_tokens() == 16384
             await client.aclose()
 
     run(go())
