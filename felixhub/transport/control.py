@@ -37,6 +37,7 @@ from felixhub.core.messages import (
     Page,
     Pause,
     Regenerate,
+    Remove,
     Reopen,
     Request,
     Resume,
@@ -78,6 +79,10 @@ class HubRefused(FelixError):
         self.field = field
 
 
+class TooMuch(FelixError):
+    """An answer in pages is longer than was asked for."""
+
+
 def new_id(prefix: str = "c") -> str:
     """A fresh id for a request or a run."""
     return f"{prefix}-{secrets.token_hex(4)}"
@@ -98,17 +103,23 @@ def wait_for_hub(find: Find, *, wait_s: float = WAIT_S) -> Connection:
 def connect(hub: str | Path | None = None, *, wait_s: float = WAIT_S) -> ControlClient:
     """A client of the hub, to start, steer, review and stop runs.
 
-    `hub` is its data directory, its connection file or `tcp://host:port`; by default what `FELIXHUB_HUB` names, else
-    the usual data directory. The hub is looked for at the first request: NoHub when none answers for `wait_s` seconds.
+    `hub` is its data directory, its connection file or `tcp://host:port`; by default the one that `FELIXHUB_HUB` or the
+    settings of this folder name, else the one in the data directory. The hub is looked for at the first request:
+    NoHub when none answers for `wait_s` seconds.
     """
+    return ControlClient(finder(hub), wait_s=wait_s)
+
+
+def finder(hub: str | Path | None) -> Find:
+    """How to find this hub; None: the one that `FELIXHUB_HUB` or the settings name. Raises ConfigError for bad ones."""
     spec = str(hub) if hub is not None else os.environ.get("FELIXHUB_HUB")
     if spec:
-        return ControlClient(lambda: find_hub(spec, default=Path(spec)), wait_s=wait_s)
+        return lambda: find_hub(spec, default=Path(spec))
     # Imported late: who names the hub needs no settings.
-    from felixhub.settings.settings import default_data_dir
+    from felixhub.settings.settings import load_settings
 
-    data_dir = default_data_dir(os.environ)
-    return ControlClient(lambda: find_hub(None, default=data_dir), wait_s=wait_s)
+    settings = load_settings({}, dict(os.environ), Path.cwd())
+    return lambda: find_hub(settings.hub, default=settings.data_dir)
 
 
 class ControlClient:
@@ -152,9 +163,12 @@ class ControlClient:
         """Who the hub is: version, boot, tip, pid, counters."""
         return self.request(ClientHello(id=new_id()), wait_s=wait_s)
 
-    def runs(self) -> list[dict[str, Any]]:
-        """The runs, newest last: run, status, task, workflow, started_at, open, awaiting …"""
-        rows: list[dict[str, Any]] = self.request(Runs(id=new_id()))["runs"]
+    def runs(self, *, before: str | None = None) -> list[dict[str, Any]]:
+        """The latest runs, newest last: run, status, task, workflow, started_at, open, awaiting …
+
+        At most 200; with `before` those that began before that run.
+        """
+        rows: list[dict[str, Any]] = self.request(_made(Runs, before=before))["runs"]
         return rows
 
     def snapshot(self, run: str) -> Run:
@@ -302,6 +316,10 @@ class ControlClient:
         """Go on with a paused run. Returns {"run"}."""
         return self.request(_made(Resume, id=id, by=by, run=run))
 
+    def remove(self, run: str, *, by: str = "") -> bool:
+        """Remove an ended run for good. False when the hub has no such run (any more)."""
+        return bool(self.request(_made(Remove, by=by, run=run))["removed"])
+
     # ---- the exchange ------------------------------------------------------------------------------------------------
 
     def request(self, message: Message, *, wait_s: float | None = None) -> dict[str, Any]:
@@ -312,16 +330,20 @@ class ControlClient:
         assert isinstance(reply, Failed), "a request that is answered in pages goes through `pages`"
         raise HubRefused(reply.code, reply.sentence, reply.field)
 
-    def pages(self, message: Message, *, wait_s: float | None = None) -> list[bytes]:
-        """The lines of a replay or snapshot, as stored. Raises HubRefused or NoHub."""
+    def pages(self, message: Message, *, wait_s: float | None = None, bytes_max: int | None = None) -> list[bytes]:
+        """The lines of a replay or snapshot, as stored. Raises HubRefused, NoHub, and TooMuch beyond `bytes_max`."""
         wait_s = wait_s if wait_s is not None else self._wait_s
         reply, lines = self._exchange(message, wait_s)
         collected: list[bytes] = []
+        size = 0
         while True:
             match reply:
                 case Failed():
                     raise HubRefused(reply.code, reply.sentence, reply.field)
                 case Page():
+                    size += len(lines)
+                    if bytes_max is not None and size > bytes_max:
+                        raise TooMuch(f"this comes to more than {bytes_max:,} bytes")  # The rest is not looked at.
                     collected.extend(line for line in lines.split(b"\n") if line)
                     if reply.last:
                         return collected

@@ -5,7 +5,6 @@ Owns: two sockets and their turn. Must not: judge gaps or interpret events.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
@@ -19,14 +18,15 @@ from felixhub.core.errors import FelixError, ProtocolViolation
 from felixhub.core.events import Event
 from felixhub.core.follower import Follower, Reset, RunGone
 from felixhub.core.limits import DEFAULT_LIMITS
-from felixhub.core.messages import Message
+from felixhub.core.messages import ClientHello, Failed, Message, parse_client_bound
 from felixhub.core.names import HUB_BEAT_TOPIC, run_topic
-from felixhub.transport.address import WAIT_S, Connection, NoHub, find_hub, no_hub_sentence
-from felixhub.transport.control import Find
+from felixhub.transport.address import WAIT_S, Connection, KeyRefused, NoHub, no_hub_sentence
+from felixhub.transport.control import Find, finder, new_id
 from felixhub.transport.refusal import Refusal
 from felixhub.transport.sockets import client_dealer, live_sub
 
 TICK_S = 0.1
+ASK_S = 1.0  # a hub that lets a key in and says nothing for so long is asked whether the key may watch
 LOOK_S = 0.5  # how often the hub's address is looked up while it is away
 DRAIN_MAX = 2_000  # messages taken in one turn, so that requests and time get theirs
 
@@ -49,6 +49,9 @@ class _Link:
         self._not_found = NoHub(no_hub_sentence("the default place"))
         self._looked_at = 0.0
         self._connected_to = ("", "")
+        self._has_key = False
+        self._hello = new_id()
+        self._asked_at = self._began
         self._refusals: list[Refusal] = []
         self.live: zmq.Socket[bytes] | None = None
         self.control: zmq.Socket[bytes] | None = None
@@ -64,8 +67,12 @@ class _Link:
         if self.live is None or (self.follower.is_away and now - self._looked_at > LOOK_S):
             self._looked_at = now
             self._look()
-        if self.follower.boot is None and now - self._began > self._wait_s:
-            raise self._not_found
+        if self.follower.boot is None:
+            if now - self._began > self._wait_s:
+                raise self._not_found
+            if self._has_key and now - self._asked_at > ASK_S:
+                self._asked_at = now
+                self._pending.append(ClientHello(id=self._hello))
         return self.live is not None
 
     def _look(self) -> None:
@@ -79,6 +86,7 @@ class _Link:
             self._close_sockets()
             self._connected_to = (connection.live, connection.control)
             self._not_found = NoHub(no_hub_sentence(connection.control))
+            self._has_key = connection.curve is not None
             self._open(connection)
 
     def _open(self, connection: Connection) -> None:
@@ -111,6 +119,7 @@ class _Link:
             except zmq.Again:
                 break
             try:
+                self._check_whether_forbidden(frames[0])
                 self.follower.on_reply(frames, now)
             except ProtocolViolation:
                 self.bad_frames += 1
@@ -120,6 +129,14 @@ class _Link:
         self._pending.extend(self.follower.take_requests())
         self._send()
         return self.follower.take_events()
+
+    def _check_whether_forbidden(self, frame: bytes) -> None:
+        """A worker's key is let in, and hears nothing: KeyRefused, in the hub's words."""
+        if not self._has_key or self.follower.boot is not None:
+            return
+        reply = parse_client_bound(frame)
+        if isinstance(reply, Failed) and reply.id == self._hello and reply.code == "forbidden":
+            raise KeyRefused(f"{reply.sentence}; `felixhub keys new NAME --role viewer` makes one that may watch")
 
     def _send(self) -> None:
         assert self.control is not None, "connected"
@@ -150,17 +167,6 @@ class _Link:
         self._context.term()
 
 
-def _finder(hub: str | Path | None) -> Find:
-    spec = str(hub) if hub is not None else os.environ.get("FELIXHUB_HUB")
-    if spec:
-        return lambda: find_hub(spec, default=Path(spec))
-    # Imported late: who names the hub needs no settings.
-    from felixhub.settings.settings import default_data_dir
-
-    data_dir = default_data_dir(os.environ)
-    return lambda: find_hub(None, default=data_dir)
-
-
 class _Reader:
     """What both shells are: a follower, its link, and what has been taken from it and not yet handed out."""
 
@@ -176,7 +182,7 @@ class _Reader:
     ) -> None:
         """The arguments are those of `subscribe`."""
         self.follower = Follower(run, history=history, until_done=until_done)
-        self._link = _Link(self.follower, _finder(hub), wait_s=wait_s, messages_max=messages_max)
+        self._link = _Link(self.follower, finder(hub), wait_s=wait_s, messages_max=messages_max)
         self._waiting: deque[Event | FelixError] = deque()
 
     @property
@@ -294,8 +300,8 @@ def subscribe(
     """Events of a hub as an iterator.
 
     `run`: a run's id, "latest" (the newest run and every one that starts later) or "all". `hub`: a data directory, a
-    connection file or `tcp://host:port`; None looks at `FELIXHUB_HUB`, then at the default data directory.
-    `history=False` starts at now: `board` is filled, past events are not repeated. `until_done` ends the iteration
-    when every selected run has ended. `messages_max`: this subscriber's own buffer.
+    connection file or `tcp://host:port`; None: the one that `FELIXHUB_HUB` or the settings of this folder name, else
+    the one in the data directory. `history=False` starts at now: `board` is filled, past events are not repeated.
+    `until_done` ends the iteration when every selected run has ended. `messages_max`: this subscriber's own buffer.
     """
     return Subscription(run, hub=hub, history=history, until_done=until_done, wait_s=wait_s, messages_max=messages_max)

@@ -1,6 +1,7 @@
-"""From what a user typed to the `start` command: workflow, cards, documents, endpoint.
+"""From what a user said to the `start` command: workflow, cards, documents, endpoint.
 
 Owns: finding and reading these files, and refusing what cannot work before anything starts. Must not: talk to a hub.
+The command line, the page and a program of the user's own all start runs through here.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from felixhub.settings.cards import load_cards
 from felixhub.settings.mistakes import did_you_mean
 from felixhub.settings.settings import Settings
 from felixhub.settings.workflows import check_workflow, load_workflow
-from felixhub.views.safe_text import safe_line
 
 TASK_CHARACTERS_MAX = 1_000_000
 
@@ -49,7 +49,7 @@ def build_start(
     wishes = wishes or Wishes()
     _check_task(task)
     if wishes.after is not None and not re.fullmatch(NAME_PATTERN, wishes.after):
-        raise ConfigError(f"--after {safe_line(wishes.after)[:80]}: this is no run's id, `felixhub ps` lists them")
+        raise ConfigError(f"--after {wishes.after[:80]!r}: this is no run's id, `felixhub ps` lists them")
     named = load_workflow(workflow, settings.workflows_dirs).agents()
     cards = load_cards(settings.agents_dirs, settings.endpoints, needed=named)
     made = check_workflow(workflow, settings.workflows_dirs, cards)
@@ -101,7 +101,7 @@ def _check_include(workflow: Workflow, include: Sequence[str]) -> None:
             raise ConfigError(f"--with {name}: that stage of workflow '{workflow.name}' is not optional, leave it out")
         there_is = f"optional: {', '.join(optional)}" if optional else "it has none"
         raise ConfigError(
-            f"--with {safe_line(name)[:80]}: workflow '{workflow.name}' has no optional stage of that name"
+            f"--with {name[:80]!r}: workflow '{workflow.name}' has no optional stage of that name"
             f"{did_you_mean(name, optional)} ({there_is})"
         )
 
