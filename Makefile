@@ -1,19 +1,21 @@
-# make demo | test | check | bench | picture        Everything is installed into .venv; nothing else is touched.
+# make demo | test | test-all | check | bench | picture        Everything is installed into .venv; nothing else is touched.
 
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   ?= .demo
 
-.PHONY: help setup demo test check format bench soak picture clean
+.PHONY: help setup demo test test-all check format bench soak picture screenshots clean
 
 help:
 	@echo "make demo     set up, then run a team of agents on a real document, on the offline model"
-	@echo "make test     set up, then run the tests"
+	@echo "make test     set up, then run the tests; without Chromium those of the page are left out"
+	@echo "make test-all the same with Chromium, which it installs with apt where it is missing"
 	@echo "make check    format, lint, types, import rules"
 	@echo "make bench    measure here, beside Redis, NATS and AutoGen: writes docs/performance.md"
 	@echo "make soak     ten minutes of faults against real processes (MINUTES=, SEED=): writes docs/reliability.md"
-	@echo "make picture  draw the README's picture from a run made now"
+	@echo "make picture  draw the README's pictures from a run made now"
+	@echo "make screenshots  the page, light and dark, from a run made now (needs Chromium)"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.12 demo")'
@@ -36,6 +38,13 @@ demo: $(VENV)/.run
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 4
+	@command -v chromium >/dev/null || echo "left out: tests/browser, for want of Chromium (make test-all installs it)"
+
+test-all: $(VENV)/.dev
+	@command -v chromium >/dev/null || { command -v apt-get >/dev/null && apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium fonts-liberation >/dev/null; } || \
+		{ echo "no Chromium, and apt-get cannot install it here: install it by hand"; exit 1; }
+	FELIXHUB_BROWSER=required $(BIN)/python -m pytest -n 4
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -63,6 +72,10 @@ picture: $(VENV)/.dev
 	$(BIN)/python run_hub.py "Should the city convert the night bus depot to electric buses?" \
 		--file examples/night-bus-depot.md --llm offline --data $(DEMO) --view json > docs/recording.jsonl
 	$(BIN)/python docs/picture.py docs/recording.jsonl docs/run.svg
+	$(BIN)/python docs/helix_picture.py docs/recording.jsonl docs/helix.svg
+
+screenshots: $(VENV)/.dev
+	$(BIN)/python docs/screenshots.py docs
 
 clean:
 	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis
