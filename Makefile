@@ -1,4 +1,4 @@
-# make demo | test | test-all | check | bench | picture        Everything is installed into .venv; nothing else is touched.
+# make demo | test | test-all | check | bench | picture        Everything is installed into .venv; only test-all asks apt.
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -10,7 +10,7 @@ DEMO   ?= .demo
 help:
 	@echo "make demo     set up, then run a team of agents on a real document, on the offline model"
 	@echo "make test     set up, then run the tests; without Chromium those of the page are left out"
-	@echo "make test-all the same with Chromium, which it installs with apt where it is missing"
+	@echo "make test-all the same with Chromium and Xvfb, which it installs with apt where they are missing"
 	@echo "make check    format, lint, types, import rules"
 	@echo "make bench    measure here, beside Redis, NATS and AutoGen: writes docs/performance.md"
 	@echo "make soak     ten minutes of faults against real processes (MINUTES=, SEED=): writes docs/reliability.md"
@@ -41,9 +41,10 @@ test: $(VENV)/.dev
 	@command -v chromium >/dev/null || echo "left out: tests/browser, for want of Chromium (make test-all installs it)"
 
 test-all: $(VENV)/.dev
-	@command -v chromium >/dev/null || { command -v apt-get >/dev/null && apt-get update -qq && \
-		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium fonts-liberation >/dev/null; } || \
-		{ echo "no Chromium, and apt-get cannot install it here: install it by hand"; exit 1; }
+	@command -v chromium >/dev/null && command -v Xvfb >/dev/null || { command -v apt-get >/dev/null && apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+			chromium fonts-liberation xvfb >/dev/null; } || \
+		{ echo "no Chromium and Xvfb, and apt-get cannot install them here: install them by hand"; exit 1; }
 	FELIXHUB_BROWSER=required $(BIN)/python -m pytest -n 4
 
 check: $(VENV)/.dev
