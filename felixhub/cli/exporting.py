@@ -6,20 +6,17 @@ Owns: where the export goes, and the name of its file. Must not: know what a doc
 from __future__ import annotations
 
 import sys
-import unicodedata
-from datetime import UTC, datetime
 from pathlib import Path
 
 from felixhub.cli.processes import finder, settings_for
 from felixhub.cli.runs import named
-from felixhub.core.board import Board
 from felixhub.core.errors import ConfigError, Place
 from felixhub.core.events import RunStarted, parse_event
 from felixhub.core.messages import Replay
-from felixhub.core.run import Run
+from felixhub.documents.document import document_of
+from felixhub.documents.exporting import exported, file_name, told_by
 from felixhub.transport.control import ControlClient, new_id
 
-NAME_CHARACTERS_MAX = 40  # of the task, in a file's name
 SAME_NAMES_MAX = 1_000
 
 
@@ -49,30 +46,8 @@ def export_run(run: str, kind: str, output: Path | None, *, appendix: bool, hub:
             raise ConfigError(f"cannot write the export: {error.strerror}", place=Place(str(output))) from None
 
 
-def _told(lines: list[bytes]) -> Run:
-    """The run that these events tell of."""
-    board = Board()
-    first = parse_event(lines[0])
-    board.follow(first.run)
-    for line in lines:
-        board.take(parse_event(line))
-    return board.runs[first.run]
-
-
 def _made(lines: list[bytes], kind: str, *, appendix: bool) -> bytes:
-    from felixhub.documents.document import document_of, markdown, page_of
-
-    document = document_of(_told(lines), appendix=appendix)
-    match kind:
-        case "html":
-            from felixhub.documents.html import html
-
-            return html(page_of(document))
-        case "pdf":
-            from felixhub.documents.pdf import pdf
-
-            return pdf(page_of(document))
-    return markdown(document).encode()
+    return exported(document_of(told_by(lines), appendix=appendix), kind)
 
 
 def _print(data: bytes, kind: str) -> None:
@@ -103,19 +78,3 @@ def _save_new(folder: Path, name: str, kind: str, data: bytes) -> Path:
         return file
     sentence = f"there are {SAME_NAMES_MAX} files of that name already: name one with -o"
     raise ConfigError(sentence, place=Place(str(folder / f"{name}.{kind}")))
-
-
-def file_name(task: str, started_at: float) -> str:
-    """`should-the-city-convert-2026-11-21`: letters and digits of the task, and the day in UTC, without an ending.
-
-    It holds no separator, is not hidden, and with the day at its end it is no name that a system reserves.
-    """
-    text = unicodedata.normalize("NFKC", task[:1_000]).casefold()
-    words = "".join(one if unicodedata.category(one)[0] in "LNM" else " " for one in text).split()
-    name = ""
-    for word in words:
-        longer = f"{name}-{word}" if name else word[:NAME_CHARACTERS_MAX]
-        if len(longer) > NAME_CHARACTERS_MAX:
-            break
-        name = longer
-    return f"{name or 'document'}-{datetime.fromtimestamp(started_at, UTC):%Y-%m-%d}"

@@ -112,9 +112,9 @@ def list_all(
     felixhub keys list
     felixhub keys list --json
     """
-    import json as encoder
     import time
 
+    from felixhub.cli.printing import print_json
     from felixhub.core.errors import ConfigError
     from felixhub.transport.keys import Keys
 
@@ -127,7 +127,7 @@ def list_all(
             faults.append(str(error))
     if json:
         listed = [peer.grant.model_dump() | {"public": peer.public, "created_at": peer.created_at} for _, peer in rows]
-        typer.echo(encoder.dumps({"keys": listed, "faults": faults}, indent=2, ensure_ascii=False))
+        print_json({"keys": listed, "faults": faults})
         return
     if not rows and not faults:
         typer.echo("No keys: felixhub keys new NAME --role viewer makes one.")

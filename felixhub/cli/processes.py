@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from felixhub.core.errors import ConfigError, FelixError
 from felixhub.core.names import HUB, NAME_PATTERN
-from felixhub.logs import configure_logs, get_log
+from felixhub.logs import configure_logs, get_log, log_file
 from felixhub.settings.settings import Settings, load_settings
 from felixhub.transport.address import find_hub
 from felixhub.transport.control import Find
@@ -57,13 +57,10 @@ def run_hub_process(
     settings = settings_for(data_dir=data, listen=listen, plain=plain or None)
     if settings.plain and not settings.listen:
         raise ConfigError("--plain goes with --listen: say where, --listen tcp://127.0.0.1:7800")
-    if with_parent:
-        # Under a supervisor the log goes to a file; what stops the start goes to standard error all the same.
-        try:
-            configure_logs(file=settings.data_dir / "logs" / "hub.log")
-        except OSError:
-            configure_logs()
-    else:
+    # Under a supervisor the log goes to a file only; what stops the start goes to standard error all the same.
+    try:
+        configure_logs(file=log_file(settings.data_dir, "hub"), stderr=not with_parent)
+    except OSError:
         configure_logs()
     try:
         return run_hub(
@@ -92,7 +89,7 @@ def run_agent_process(names: tuple[str, ...], *, hub: str | None, llm: str | Non
         _check_name(name)
     settings = settings_for(llm=llm)
     offline_url = Endpoint.from_url(offline_url).base_url if offline_url else ""
-    configure_logs()
+    configure_logs()  # To standard error alone: the hub that it works for may be elsewhere.
     code = _work(
         tuple(dict.fromkeys(names)),
         settings,
@@ -114,7 +111,7 @@ def worker_child(agents: tuple[str, ...], offline_url: str, *, data_dir: Path, l
 
     _be_called(f"felixhub agent {' '.join(agents)}")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's; it stops us politely.
-    configure_logs(file=data_dir / "logs" / f"{agents[0]}.log")
+    configure_logs(file=log_file(data_dir, agents[0]))
     try:
         settings = settings_for(data_dir=data_dir, llm=llm)
         code = _work(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shlex
 import sys
 import time
@@ -16,16 +15,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from felixhub.cli.printing import print_json, print_table
 from felixhub.cli.processes import finder, settings_for
-from felixhub.cli.starting import Wishes, build_start, choose_endpoint
+from felixhub.client.runs import named as named
+from felixhub.client.starting import Wishes, build_start, choose_endpoint
 from felixhub.core.errors import ConfigError, Place
 from felixhub.core.follower import Follower
-from felixhub.core.names import NAME_PATTERN
 from felixhub.transport.control import ControlClient
 from felixhub.transport.subscriber import Subscription
 from felixhub.views import wording
 from felixhub.views.console import ConsoleOptions, Outcome, watch
-from felixhub.views.safe_text import safe_json, safe_line
+from felixhub.views.safe_text import safe_line
 
 EXIT_FAILED = 1
 EXIT_DEGRADED = 4
@@ -91,6 +91,12 @@ class Waiting:
             whole = any(section.current is not None and section.current.whole for section in waiting)
             hint = self._hint(run, None if whole else beat.awaiting[0])
             print(f"{wording.progress(known)} · {hint}", file=sys.stderr, flush=True)
+
+
+def waits_for_person(follower: Follower, run: str) -> bool:
+    """Whether only a person can go on with this run now."""
+    beat = follower.beats.get(run)
+    return beat is not None and bool(beat.awaiting) and not any(one.thought for one in beat.agents)
 
 
 def hint_for(*, command: str = "felixhub", hub: str = "") -> Hint:
@@ -192,41 +198,35 @@ def list_runs(*, hub: str | None, as_json: bool) -> None:
     with ControlClient(finder(settings, hub)) as client:
         rows = client.runs()
     if as_json:
-        text = json.dumps(rows, indent=2, ensure_ascii=False)
-        print(safe_json(text) if sys.stdout.isatty() else text)
+        print_json(rows)
         return
     if not rows:
         print('no runs yet: felixhub run "TASK" starts one', file=sys.stderr)
         return
-    table = [("RUN", "STATUS", "AGE", "WORKFLOW", "BUSY", "TASK"), *(_row(row) for row in rows)]
-    widths = [max(len(line[column]) for line in table) for column in range(5)]
-    for line in table:
-        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=False)]
-        print("  ".join([*cells, line[5]]).rstrip())
+    print_table([("RUN", "STATUS", "AGE", "WORKFLOW", "BUSY", "TASK"), *(_row(row) for row in rows)])
 
 
 def _row(row: dict[str, Any]) -> tuple[str, ...]:
-    from felixhub.views.safe_text import safe_text
-
-    task = safe_text(" ".join(str(row.get("task", "")).split()))
+    task = safe_line(str(row.get("task", "")))
     return (
         row["run"],
-        _status(row),
-        _age(time.time() - float(row.get("started_at") or time.time())),
+        status_of(row),
+        age(time.time() - float(row.get("started_at") or time.time())),
         str(row.get("workflow", "")),
         ",".join(row.get("open", [])) or "-",
         task if len(task) <= 60 else task[:59] + "…",
     )
 
 
-def _age(seconds: float) -> str:
+def age(seconds: float) -> str:
+    """42s, 5m, 3h, 2d."""
     for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
         if seconds >= size:
             return f"{seconds / size:.0f}{unit}"
     return f"{max(0.0, seconds):.0f}s"
 
 
-def _status(row: dict[str, Any]) -> str:
+def status_of(row: dict[str, Any]) -> str:
     """A run that waits for a person, or has finished degraded, says so."""
     status = str(row["status"])
     if status == "finished" and row.get("degraded"):
@@ -255,15 +255,3 @@ def resume(run: str, *, hub: str | None) -> None:
 def me() -> str:
     """Who gives the commands here."""
     return (os.environ.get("USER") or os.environ.get("LOGNAME") or "command line")[:NAME_CHARACTERS_MAX]
-
-
-def named(client: ControlClient, run: str, *, finished: bool = False) -> str:
-    """A run's id; `latest` is the newest (that has finished). Raises ConfigError for what is no run's id."""
-    if run == "latest":
-        rows = [row for row in client.runs() if not finished or row["status"] == "finished"]
-        if not rows:
-            raise ConfigError("no run has finished yet" if finished else "there are no runs yet")
-        return str(rows[-1]["run"])
-    if not re.fullmatch(NAME_PATTERN, run) or run.endswith("\n"):
-        raise ConfigError(f"'{safe_line(run)[:80]}' is no run's id: `felixhub ps` lists them")
-    return run

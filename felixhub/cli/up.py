@@ -5,6 +5,7 @@ Owns: the order of starting, Ctrl-C, and the exit code. Must not: know how any o
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shlex
@@ -13,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -23,6 +24,7 @@ from felixhub.cli.main import EXIT_INTERRUPTED
 from felixhub.cli.processes import offline_child, settings_for, worker_child
 from felixhub.cli.runs import (
     EXIT_FAILED,
+    Hint,
     check_out,
     exit_code,
     hint_for,
@@ -30,17 +32,20 @@ from felixhub.cli.runs import (
     save_result,
     say_end,
     view_run,
+    waits_for_person,
 )
-from felixhub.cli.starting import Wishes, build_start, choose_endpoint
+from felixhub.cli.top import check_terminal, grid_for_up
+from felixhub.cli.web_child import web_child
+from felixhub.client.starting import Wishes, build_start, choose_endpoint
 from felixhub.core.errors import ConfigError, FelixError
 from felixhub.core.messages import Start
-from felixhub.logs import configure_logs
+from felixhub.logs import FOLDER, configure_logs, log_file
 from felixhub.settings.settings import Settings
 from felixhub.supervisor.supervisor import HubDidNotStart, Plan, StartStopped, Supervisor
 from felixhub.transport.address import Connection, find_hub
 from felixhub.transport.control import ControlClient, Find, HubRefused
 from felixhub.transport.subscriber import Subscription
-from felixhub.views.safe_text import safe_line
+from felixhub.views.safe_text import safe_line, safe_text
 
 POLITE_S_MAX = 5.0  # for a run to end after Ctrl-C
 OWN_HUB_S_MAX = 60.0  # to be heard by the hub that we start ourselves; the supervisor gives up sooner
@@ -69,6 +74,8 @@ class Up:
 def up(asked: Up) -> int:
     """Run it all; returns the exit code."""
     check_out(asked.out)
+    if asked.view == "tui":
+        check_terminal()
     flags = {"llm": asked.llm, "model": asked.model, "listen": asked.listen, "data_dir": asked.data}
     settings = settings_for(**flags, plain=asked.plain or None, agents_per_worker=asked.agents_per_worker)
     endpoint, found = choose_endpoint(settings, os.environ)
@@ -96,7 +103,8 @@ def up(asked: Up) -> int:
             supervisor.start(stop=stop.wanted)
             _say(found)
             _say_where(settings, start, serve=serve, find=find)
-            return _drive(asked, settings, start, find, stop, serve=serve)
+            with web_child(settings.data_dir) if asked.view == "web" else contextlib.nullcontext():
+                return _drive(asked, settings, start, find, stop, serve=serve)
         except HubDidNotStart as error:
             if error.was_silent:
                 _say(f"felixhub: the hub did not start; {settings.data_dir / 'logs' / 'hub.log'} may say why")
@@ -125,12 +133,12 @@ def _finder(settings: Settings, supervisor: Supervisor | None = None) -> Find:
 def _log_file(settings: Settings) -> Path:
     try:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (settings.data_dir / "logs").mkdir(mode=0o700, exist_ok=True)
+        (settings.data_dir / FOLDER).mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise ConfigError(
             f"cannot write the data directory {settings.data_dir} ({error.strerror}): choose another with --data"
         ) from None
-    return settings.data_dir / "logs" / "supervisor.log"
+    return log_file(settings.data_dir, "supervisor")
 
 
 def _plan(settings: Settings, *, serve: bool) -> Plan:
@@ -204,6 +212,8 @@ def _short(path: Path) -> str:
 
 def _drive(asked: Up, settings: Settings, start: Start | None, find: Find, stop: _Stop, *, serve: bool) -> int:
     code = 0
+    view = "none" if asked.view in ("web", "tui") else asked.view  # The page shows it, or the grid.
+    grid = functools.partial(grid_for_up, where=settings.data_dir, find=find, is_over=stop.wanted)
     if start is not None:
         if stop.asked:
             return stop.exit_code(serve=serve)
@@ -215,31 +225,49 @@ def _drive(asked: Up, settings: Settings, start: Start | None, find: Find, stop:
             except HubRefused as error:
                 raise ConfigError(str(error)) from None
         stop.now_runs(start.id, find)
+        if asked.view == "tui":
+            grid(start.id)
         subscription = Subscription(start.id, hub=settings.data_dir, until_done=True)
-        hint = hint_for(command=_felixhub(), hub=_hub_option(settings))
-        outcome = view_run(subscription, view=asked.view, stop=stop.wanted, hint=hint)
+        hint = _hint(settings)
+        stop.waits = functools.partial(waits_for_person, subscription.follower, start.id)
+        outcome = view_run(subscription, view=view, stop=stop.wanted, hint=hint)
         if outcome.status is None and not stop.wanted():
             # Nobody reads our output any more (`| head`). Was the run for them alone?
             if not asked.out and not serve:
                 _say("felixhub: nobody reads this any more; the run is being cancelled (--out or --serve let it go on)")
                 stop.end_run()
             subscription = Subscription(start.id, hub=settings.data_dir, until_done=True)
+            stop.waits = functools.partial(waits_for_person, subscription.follower, start.id)
             outcome = view_run(subscription, view="none", stop=stop.wanted, hint=hint)
         stop.run = None
         if outcome.result and asked.out:
             save_result(asked.out, outcome.result)
+        if outcome.result and asked.view == "tui":
+            print(safe_text(outcome.result), flush=True)
         if stop.asked:
             return _unless_failed(EXIT_INTERRUPTED, stop)
         say_end(outcome, view=asked.view)
         code = exit_code(outcome) if outcome.status else EXIT_FAILED
+        if asked.view == "web" and not serve:
+            _say("the run has ended; the page stays until Ctrl-C")
+            while not stop.wanted():
+                time.sleep(0.1)
         if not serve:
             return _unless_failed(code, stop)
-    if asked.view != "none":
+    if asked.view == "tui" and start is None:
+        grid("latest")
+    if view != "none":
         subscription = Subscription("latest", hub=settings.data_dir, history=start is None)
-        view_run(subscription, view=asked.view, stop=stop.wanted)
+        view_run(subscription, view=view, stop=stop.wanted)
     while not stop.wanted():  # Without a view, or when nobody reads it any more.
         time.sleep(0.1)
     return _unless_failed(stop.exit_code(serve=serve) or code, stop)
+
+
+def _hint(settings: Settings) -> Hint:
+    """What to type while the run waits for a person, and that leaving costs nothing."""
+    hint = hint_for(command=_felixhub(), hub=_hub_option(settings))
+    return lambda run, section: f"{hint(run, section)} · Ctrl-C keeps it for later"
 
 
 def _unless_failed(code: int, stop: _Stop) -> int:
@@ -250,7 +278,10 @@ def _unless_failed(code: int, stop: _Stop) -> int:
 
 
 class _Stop:
-    """Ctrl-C and SIGTERM: once cancels the run and ends when it has ended, twice ends at once."""
+    """Ctrl-C and SIGTERM: once cancels the run and ends when it has ended, twice ends at once.
+
+    A run that `waits` for a person, and for nobody else, is not cancelled: it is kept, unfinished.
+    """
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
@@ -258,6 +289,7 @@ class _Stop:
         self.at_once = False
         self._by_ctrl_c = False
         self.run: tuple[str, Find] | None = None
+        self.waits: Callable[[], bool] = lambda: False
         self._over = False
 
     @property
@@ -295,6 +327,11 @@ class _Stop:
         self.asked = True
         if self.run is None:
             self._over = True
+            return
+        if self.waits():
+            self._over = True
+            command = _felixhub()
+            _say(f"stopping: run {self.run[0]} waits for you and is kept: {command} up --serve goes on with it")
             return
         _say("stopping: the run is being cancelled; Ctrl-C again stops at once")
         self.end_run()

@@ -27,11 +27,11 @@ def watch(options: ConsoleOptions, *, hub: str | None, run: str, until_done: boo
     return exit_code(outcome) if until_done else 0
 
 
-def seconds(text: str) -> float:
-    """`30s`, `10m`, `2h`, `1d` or a bare number of seconds. Raises ConfigError."""
+def seconds(text: str, *, option: str = "--since") -> float:
+    """`30s`, `10m`, `2h`, `1d` or a bare number of seconds. Raises ConfigError, which names the option."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
     if not found:
-        raise ConfigError(f"--since {text}: write 30s, 10m, 2h or 1d")
+        raise ConfigError(f"{option} {text}: write 30s, 10m, 2h or 1d")
     return float(found[1]) * SECONDS[found[2]]
 
 

@@ -17,7 +17,7 @@ from felixhub.cli.options import Json
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from felixhub.core.workflow import Card, Workflow
+    from felixhub.core.workflow import Card
     from felixhub.settings.settings import Settings
 
 EXIT_UNSOUND = 2
@@ -53,10 +53,10 @@ def list_all(json: Json = False) -> None:
     for name, path in list_workflows(_settings().workflows_dirs).items():
         try:
             workflow = load_workflow(path, [])
-            rows.append({"name": name, "about": workflow.about, "file": str(path), "agents": workflow.agents()})
+            about, agents, fault = workflow.about, workflow.agents(), None
         except ConfigError as error:
-            fault = str(error).partition("\n")[0]
-            rows.append({"name": name, "about": "", "file": str(path), "agents": [], "fault": fault})
+            about, agents, fault = "", [], str(error).partition("\n")[0]
+        rows.append({"name": name, "about": about, "file": str(path), "agents": agents, "fault": fault})
     if json:
         _print_json(rows)
     else:
@@ -68,41 +68,66 @@ def check(
     workflows: Annotated[
         list[str] | None, typer.Argument(help="Names or TOML files; all known ones by default.", metavar="[WORKFLOW]")
     ] = None,
+    json: Json = False,
 ) -> None:
     """Say every mistake in a workflow, with its file and line.
 
     \b
     felixhub workflows check
     felixhub workflows check pipeline mine.toml
+    felixhub workflows check --json
 
     Without a name it also says the mistakes of agents that no workflow needs; they stop no run.
 
     Exit codes: 0 all are sound, 2 one is not, or does not exist.
     """
-    from felixhub.core.errors import ConfigError
-    from felixhub.settings.workflows import check_workflow, list_workflows
+    from felixhub.settings.workflows import list_workflows
 
     settings = _settings()
-    sound = True
+    names = workflows or [str(path) for path in list_workflows(settings.workflows_dirs).values()]
+    checked = [_checked(settings, name) for name in names]
+    said = {line for one in checked for line in one["mistakes"]}
+    others = [] if workflows else [line for line in _mistakes_in_cards(settings) if line not in said]
+    if json:
+        _print_json({"workflows": checked, "other_mistakes": others})
+    else:
+        _print_checked(checked, others)
+    if not all(one["sound"] for one in checked):
+        raise typer.Exit(EXIT_UNSOUND)
+
+
+def _checked(settings: Settings, name: str) -> dict[str, Any]:
+    """Whether this workflow is sound with its agents; `mistakes` has a line for each, with its place."""
+    from felixhub.core.errors import ConfigError
+    from felixhub.core.expansion import expand
+    from felixhub.settings.workflows import check_workflow, find_workflow
+
+    told: dict[str, Any] = {"workflow": name, "file": None, "sound": False, "stages": 0, "agents": 0, "mistakes": []}
+    try:
+        told["file"] = str(find_workflow(name, settings.workflows_dirs))
+        cards = _cards(settings, name)
+        plain, agents, _ = expand(check_workflow(name, settings.workflows_dirs, cards), cards.values())
+    except ConfigError as error:
+        return told | {"mistakes": str(error).split("\n")}
+    return told | {"sound": True, "stages": len(plain.all_stages()), "agents": len(agents)}
+
+
+def _print_checked(checked: Sequence[Mapping[str, Any]], others: Sequence[str]) -> None:
+    """A line for each sound one, and every mistake once."""
     said: set[str] = set()
-    for name in workflows or [str(path) for path in list_workflows(settings.workflows_dirs).values()]:
-        try:
-            cards = _cards(settings, name)
-            workflow = check_workflow(name, settings.workflows_dirs, cards)
-            _say(f"{_shown(settings, name)}: sound, {_size(workflow, cards)}")
-        except ConfigError as error:
-            sound = False
-            lines = str(error).split("\n")
-            for line in lines:
-                if line not in said:
-                    _say(line)
-            said.update(lines)
-    if not workflows:
-        for line in _mistakes_in_cards(settings):
+    for one in checked:
+        if one["sound"]:
+            _say(f"{one['file']}: sound, {_count(one['stages'], 'stage')}, {_count(one['agents'], 'agent')}")
+        for line in one["mistakes"]:
             if line not in said:
                 _say(line)
-    if not sound:
-        raise typer.Exit(EXIT_UNSOUND)
+        said.update(one["mistakes"])
+    for line in others:
+        _say(line)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 @app.command()
@@ -173,37 +198,20 @@ def _mistakes_in_cards(settings: Settings) -> list[str]:
     return []
 
 
-def _shown(settings: Settings, name: str) -> str:
-    from felixhub.settings.workflows import find_workflow
-
-    return str(find_workflow(name, settings.workflows_dirs))
-
-
-def _size(workflow: Workflow, cards: Mapping[str, Card]) -> str:
-    from felixhub.core.expansion import expand
-
-    plain, agents, _ = expand(workflow, cards.values())
-    stages = len(plain.all_stages())
-    return f"{stages} stage{'' if stages == 1 else 's'}, {len(agents)} agent{'' if len(agents) == 1 else 's'}"
-
-
 def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     from felixhub.views.safe_text import safe_line
 
     columns = max((len(row["name"]) for row in rows), default=0)
     for row in rows:
-        about = safe_line(f"not sound: {row['fault']}" if "fault" in row else row["about"])
+        about = safe_line(f"not sound: {row['fault']}" if row["fault"] else row["about"])
         _say(f"{row['name']:<{columns}}  {about}".rstrip())
         _say(f"{'':<{columns}}  {row['file']}")
 
 
 def _print_json(value: Any) -> None:
-    from json import dumps
+    from felixhub.cli.printing import print_json
 
-    from felixhub.views.safe_text import safe_json
-
-    for line in dumps(value, ensure_ascii=False, indent=2).split("\n"):
-        sys.stdout.write(safe_json(line) + "\n")
+    print_json(value)
 
 
 def _say(line: str) -> None:

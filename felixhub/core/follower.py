@@ -34,6 +34,7 @@ REPLY_S_MAX = 3.0  # a request without an answer for this long is sent again, an
 REPLY_S_MOST = 30.0  # on the slowest link; what it answers too late would come too late again
 UNSEEN_S_MAX = 2.0  # an unfinished run that is in no beat for this long is asked for
 AWAY_S = 3.0  # without a beat for this long the hub is away
+LISTED_MAX = 200  # runs in one answer of the hub's, the latest
 RECENT_S = 60.0  # a run that ended this long ago at most still satisfies "until done", and is still held
 
 Selection = Literal["latest", "all"] | str
@@ -137,6 +138,15 @@ class Follower:
     def is_away(self) -> bool:
         """Whether no hub has been heard yet, or not for a while."""
         return self._beat_at is None or self._away
+
+    def boot_of(self, run: str) -> str:
+        """The life of the hub that last vouched for what is here of a run; "" for none yet.
+
+        `(boot_of(run), board.last(run))` is a position that a hub either knows or answers with `reset`, never a wrong
+        one.
+        """
+        position = self._positions.get(run)
+        return position[0] if position is not None else self.boot or ""
 
     # ---- what comes in -----------------------------------------------------------------------------------------------
 
@@ -269,8 +279,8 @@ class Follower:
             wanted = [name for name in names if self._wants_new(name)]
             if first_time and rows and not (self._until_done and _ended_long_ago(rows[-1])):
                 wanted.append(names[-1])
-        elif self.selection in names:
-            wanted = [str(self.selection)]
+        elif self.selection in names or len(names) >= LISTED_MAX:
+            wanted = [str(self.selection)]  # An old one is not listed: whether there is one, its replay says.
         elif first_time:
             self._known_at_start = None  # It may start yet: ask again when it is not there.
             self._ready.append(RunGone(f"there is no run '{self.selection}' on this hub: `felixhub ps` lists them"))
@@ -367,7 +377,8 @@ class Follower:
                 self._start_over(asked.run, reply.sentence, now)
             case "gone" | "unknown_run":
                 self.board.drop(asked.run)
-                self._ignored.add(asked.run)
+                if reply.code == "gone" or asked.run != self.selection:
+                    self._ignored.add(asked.run)  # One that was named may start yet.
                 self._ready.append(RunGone(reply.sentence))
             case code:
                 if code != "busy":

@@ -21,6 +21,7 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 PREFIX = "FELIXHUB_"
 ZERO_ALLOWED = frozenset({"lease_grace_s", "cancel_grace_s", "run_linger_s", "retention_grace_s"})
 
+OTHER_VARIABLES = frozenset({"FELIXHUB_LLM_KEY", "FELIXHUB_DEBUG", "FELIXHUB_FAILPOINT"})  # that are no setting
 _UNLIKE_THE_FIELD = {"data_dir": "data"}  # --data, FELIXHUB_DATA
 
 
@@ -65,6 +66,12 @@ def flag_of(name: str) -> str:
 
 def variable_of(name: str) -> str:
     return PREFIX + _UNLIKE_THE_FIELD.get(name, name).upper()
+
+
+def meaningless(environ: Mapping[str, str]) -> list[str]:
+    """The variables that begin like ours and mean nothing to us. They are no mistake: they may be somebody else's."""
+    known = OTHER_VARIABLES | {variable_of(name) for name in Given.model_fields if name != "limits"}
+    return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
 
 
 def limit_faults(table: object) -> list[Fault]:

@@ -25,7 +25,7 @@ from felixhub.settings.folders import default_data_dir, packaged, user_config_di
 from felixhub.settings.mistakes import Mistake, did_you_mean, stop
 from felixhub.settings.sources import Sources
 
-__all__ = ["Settings", "default_data_dir", "load_settings"]
+__all__ = ["Settings", "default_data_dir", "load_settings", "settings_files"]
 
 DEFAULT = "default"  # the source of what nobody has set
 
@@ -111,6 +111,12 @@ def load_settings(
     )
     stop(_missing(settings, found.places))
     return settings
+
+
+def settings_files(cwd: Path) -> list[Path]:
+    """The files that `load_settings` looks for in this folder, the strongest first."""
+    folders = [cwd.absolute() / "config", user_config_dir(), packaged("config")]
+    return list(dict.fromkeys(folder / name for folder in folders for name in ("hub.toml", "llm.toml")))
 
 
 def _missing(settings: Settings, places: Mapping[str, Place]) -> list[Mistake]:

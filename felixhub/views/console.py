@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple, Protocol, TextIO
 from felixhub.core.errors import FelixError
 from felixhub.core.events import Event, RunCancelled, RunFailed, RunFinished
 from felixhub.core.follower import Follower, Reset, RunGone
+from felixhub.views.console_compact import CompactLines
 from felixhub.views.console_filter import ConsoleFilter, patterns
 from felixhub.views.console_lines import WIDTH_ELSEWHERE, ConsoleLines, Line
 from felixhub.views.console_look import Look, detect_look
@@ -45,7 +46,8 @@ class Watched(Protocol):
 class ConsoleOptions:
     """What `felixhub watch` can be asked for. Agents are names or patterns like `critic-*`; `hub` is the run itself.
 
-    `tail`: how many lines of the past; None means all of a run that has ended or is younger than a minute, else 20.
+    `tail`: how many lines of the past; None means all of a run that has ended or is younger than a minute, and all that
+    is younger than `since_s`, else 20. `compact` is for the mode text.
     """
 
     mode: Mode = "text"
@@ -60,6 +62,7 @@ class ConsoleOptions:
     elapsed: bool = False
     reasoning: bool = False
     ascii_only: bool = False
+    compact: bool = False
 
 
 class Outcome(NamedTuple):
@@ -210,7 +213,8 @@ class _Watch:
         assert self._past is not None, "once"
         board, options = self._follower.board, self._options
         ended = all(board.is_complete(run) for run in board.followed())
-        left_out, lines = self._past.take(now, whole=ended or not options.follow or options.mode != "text")
+        whole = ended or not options.follow or options.mode != "text" or options.since_s is not None
+        left_out, lines = self._past.take(now, whole=whole)
         self._past = None
         if left_out and isinstance(self._form, ConsoleLines) and options.tail != 0:
             at = lines[0].at if lines else now
@@ -254,7 +258,7 @@ def form_for(options: ConsoleOptions, look: Look, *, since: float | None = None,
         case "partial":
             return PartialForm(look, keep, highlight=highlight, reasoning=options.reasoning)
         case "text":
-            return ConsoleLines(
+            return (CompactLines if options.compact else ConsoleLines)(
                 look,
                 keep=keep,
                 highlight=highlight,

@@ -72,13 +72,14 @@ SPACE = " "
 
 
 class Line(NamedTuple):
-    """`text` is what patterns look at; `shown` goes to the screen, followed by `end`."""
+    """`text` is what patterns look at; `shown` goes to the screen, followed by `end`. `sign` says what kind it is."""
 
     at: float
     agent: str
     text: str
     shown: str
     end: str = "\n"
+    sign: str = ""
 
 
 @dataclass(slots=True)
@@ -419,7 +420,7 @@ class ConsoleLines:
 
     def _line(self, at: float, run: str, agent: str, sign: str, text: str, tone: Tone) -> Line:
         label, marked = self._label(run, agent), self._marked(text)
-        return Line(at, agent, text, self._prefix.line(at, self._began.get(run), label, sign, marked, tone))
+        return Line(at, agent, text, self._prefix.line(at, self._began.get(run), label, sign, marked, tone), sign=sign)
 
     def _marked(self, text: str) -> str:
         return highlighted(text, self._highlight) if self._highlight else text

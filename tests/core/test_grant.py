@@ -18,6 +18,7 @@ from felixhub.core.messages import (
     Hello,
     Pause,
     Regenerate,
+    Remove,
     Reopen,
     Replay,
     Resume,
@@ -53,6 +54,7 @@ COMMANDS: list[ControlRequest] = [
     Approve(id="1", run="memo-1"),
     Reopen(id="1", run="memo-1", section="a"),
     Edit(id="1", run="memo-1", section="a", text="x"),
+    Remove(id="1", run="memo-1"),
     Shutdown(id="1"),
 ]
 MAY: dict[Role, list[ControlRequest]] = {"worker": [], "viewer": READING, "operator": READING + COMMANDS}

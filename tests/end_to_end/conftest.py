@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from packaged import built, installed_in, once
 from shell import Shell, a_shell
 
 from felixhub.llm.offline import OfflineModel
@@ -27,3 +29,15 @@ def model() -> Iterator[OfflineModel]:
     yield made
     made.stop()
     assert made.open_requests == 0
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    (made,) = once(tmp_path_factory, "wheel", lambda folder: built("wheel", folder)).glob("*.whl")
+    return made
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an environment into which pip has put the wheel, and nothing else of ours."""
+    return once(tmp_path_factory, "environment", lambda folder: installed_in(folder, wheel))

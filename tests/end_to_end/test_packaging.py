@@ -11,13 +11,12 @@ import os
 import re
 import subprocess
 import sys
-import sysconfig
 import tarfile
-import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaged import built
 from shell import MEMO, ROOT, TASK, Shell
 
 from felixhub.llm.offline import OfflineModel
@@ -63,35 +62,6 @@ def check(hub: HubForTests) -> None:
 """
 
 
-def _built(kind: str, folder: Path, source: Path = ROOT) -> Path:
-    command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(folder)]
-    built = subprocess.run(command, cwd=source, capture_output=True, text=True, timeout=60.0, check=False)
-    assert built.returncode == 0, built.stderr
-    (made,) = folder.glob({"wheel": "*.whl", "sdist": "*.tar.gz"}[kind])
-    return made
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _built("wheel", tmp_path_factory.mktemp("wheel"))
-
-
-@pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of an environment into which pip has put the wheel, and nothing else of ours."""
-    folder = tmp_path_factory.mktemp("environment")
-    venv.create(folder, with_pip=True)
-    command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
-    command += ["--disable-pip-version-check", str(wheel)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120.0, check=False, env=environ)
-    assert done.returncode == 0, done.stderr
-    (site,) = folder.glob("lib/python*/site-packages")
-    # A path in such a file is searched last, and the one in it that names the checkout is not followed.
-    (site / "what-it-needs.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return folder
-
-
 def test_agents_and_config_are_inside(wheel: Path) -> None:
     assert wheel.name == f"felixhub-{__version__}-py3-none-any.whl"
     with zipfile.ZipFile(wheel) as archive:
@@ -130,7 +100,7 @@ def test_it_runs_from_the_wheel_alone(wheel: Path, shell: Shell, model: OfflineM
 
 def test_the_source_distribution_makes_the_wheel(tmp_path: Path) -> None:
     """Somebody who has it needs no checkout: everything, the tests too, is inside."""
-    packed = _built("sdist", tmp_path / "packed")
+    packed = built("sdist", tmp_path / "packed")
     assert packed.name == f"felixhub-{__version__}.tar.gz"
     with tarfile.open(packed) as archive:
         archive.extractall(tmp_path, filter="data")
@@ -150,7 +120,7 @@ def test_the_source_distribution_makes_the_wheel(tmp_path: Path) -> None:
     inside = {str(file.relative_to(source)): file for file in (source / "felixhub").rglob("*") if file.is_file()}
     for kind in ("agents", "config"):
         inside |= {f"felixhub/defaults/{file.relative_to(source)}": file for file in (source / kind).rglob("*.*")}
-    with zipfile.ZipFile(_built("wheel", tmp_path / "wheel", source)) as archive:
+    with zipfile.ZipFile(built("wheel", tmp_path / "wheel", source)) as archive:
         names = [name for name in archive.namelist() if ".dist-info/" not in name]
         assert sorted(names) == sorted(inside)
         for name, file in inside.items():
