@@ -11,7 +11,7 @@ import pytest
 
 HERE = Path(__file__).parent
 # Their tests take seconds each: they are spread one by one, and come first, so that nobody is left with a long one.
-SLOW = ("end_to_end", "faults", "supervisor", "soak")
+SLOW = ("browser", "end_to_end", "faults", "supervisor", "soak", "views/web", "views/tui", "docs/test_snippets.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,6 +15,7 @@ from felixhub.cli.runs import hint_for, named
 from felixhub.cli.sections import section_rows, section_table
 from felixhub.cli.steering import client_of
 from felixhub.core.approval import awaiting
+from felixhub.core.overview import stage_state
 from felixhub.core.run import Run, StageState
 from felixhub.core.thought import Thought
 from felixhub.views import wording
@@ -90,12 +91,13 @@ def _stage(run: Run, stage: StageState, now: float) -> dict[str, Any]:
     own = [thought for thought in run.thoughts.values() if thought.started.stage == stage.spec.name]
     latest = own[-1] if own else None
     final = latest.final if latest else None
+    state, why = stage_state(run, stage)
     counted = [thought.final.usage for thought in own if thought.final]
     return {
         "stage": stage.spec.name,
         "agent": stage.spec.agent,
-        "state": _state(run, stage),
-        "why": stage.why or (f"by {stage.cancelled_by}" if stage.cancelled_by else ""),
+        "state": state,
+        "why": why,
         "round": stage.round,
         "thoughts": len(own),
         "attempt": latest.started.attempt if latest else None,
@@ -108,17 +110,6 @@ def _stage(run: Run, stage: StageState, now: float) -> dict[str, Any]:
         "confidence": final.confidence if final else None,
         "truncated": bool(final and final.truncated),
     }
-
-
-def _state(run: Run, stage: StageState) -> str:
-    """waiting, thinking, streaming, final, abandoned, cancelled or skipped."""
-    if stage.open_thought:
-        return "streaming" if run.thoughts[stage.open_thought].size else "thinking"
-    if stage.cancelled_by is not None and stage.outcome != "final":
-        return "cancelled"
-    if stage.outcome is not None:
-        return stage.outcome
-    return "waiting" if run.ended is None else "skipped"
 
 
 def _tokens(thought: Thought) -> int:

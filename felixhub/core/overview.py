@@ -20,6 +20,7 @@ from felixhub.core.workflow import Value
 
 BEAT_S_MAX = 3.0  # an older beat says nothing about now: the hub is away
 RATE_SECONDS = 30  # of the small curve of an agent
+CLOCK_S_MAX = 3.0  # by which clocks that are right may differ, a beat's age included
 
 State = Literal[
     "waiting",  # for others, or for a worker
@@ -192,6 +193,25 @@ def overview(run: Run, meter: Meter, *, beat: RunBeat | None, beat_at: float | N
     )
 
 
+def clock_of(run: Run, beat: RunBeat | None, now: float, *, before_s: float | None = None) -> float:
+    """How many seconds the clock by which this run goes is behind `now`; 0.0 for one that is about right.
+
+    That of a hub on another machine may be wrong, and a recording's is of when it was made. A beat says how long
+    somebody has been silent, and the board since when. `before_s` is what this said before, None for the first time.
+    """
+    for busy in beat.agents if beat is not None else ():
+        thought = run.thoughts.get(busy.thought or "")
+        if thought is not None and thought.is_open:
+            behind_s = now - (thought.last_token_at or thought.started.at) - busy.silence_s
+            return behind_s if abs(behind_s) > CLOCK_S_MAX else 0.0
+    if before_s is not None:
+        return before_s
+    # Somebody thinks, and no beat has spoken of it yet: the latest that is known is about now.
+    known = [thought.last_token_at or thought.started.at for thought in run.open_thoughts()]
+    behind_s = now - max(known) if known else 0.0
+    return behind_s if abs(behind_s) > CLOCK_S_MAX else 0.0
+
+
 def is_asked_for(run: Run, section: Section) -> bool:
     """Whether the section is of this run's document: not an optional one that nobody has asked for."""
     return bool(section.versions) or run.stages[section.name].outcome != "skipped"
@@ -265,7 +285,7 @@ def _present(stages: list[StageState]) -> StageState:
 
 def _agent(run: Run, stage: StageState, thought: Thought | None, beat: BusyAgent | None, now: float) -> AgentView:
     card = run.cards[stage.spec.agent]
-    state, why = _state(run, stage, beat)
+    state, why = stage_state(run, stage, beat)
     view = AgentView(
         agent=stage.spec.agent,
         role=card.role,
@@ -302,17 +322,20 @@ def _agent(run: Run, stage: StageState, thought: Thought | None, beat: BusyAgent
     )
 
 
-def _state(run: Run, stage: StageState, beat: BusyAgent | None) -> tuple[State, str]:
+def stage_state(run: Run, stage: StageState, beat: BusyAgent | None = None) -> tuple[State, str]:
+    """The word for what a stage does, and why. `beat` is what the hub last said of its agent, if that is of now."""
     if stage.open_thought:
         return _open_state(run.thoughts[stage.open_thought], beat), ""
     if stage.cancelled_by is not None and (stage.outcome != "final" or run.ended):
         return "cancelled", f"by {stage.cancelled_by}"
-    section = run.sections.get(stage.target)
+    section = run.sections.get(stage.spec.name)
     match stage.outcome:
         case "final":
             # Without review every section is approved as it comes: that says nothing.
             is_approved = section is not None and section.is_approved and run.started.settings.review
             return ("approved", "") if is_approved else ("final", "")
+        case "abandoned" if stage.last_abandoned is not None and stage.last_abandoned.reason == "cancelled":
+            return "cancelled", stage.why  # With the whole run, which nobody cancelled it by name for.
         case "abandoned":
             return "failed", stage.why
         case "skipped":

@@ -178,7 +178,7 @@ def test_show_says_what_it_is_and_what_to_do(place: tuple[Shell, str, str]) -> N
     assert f"next        felixhub export {run}" in lines
     told = shell.run("show", failed, "--json").json
     assert told["status"] == "failed" and "Nothing answers at" in told["error"] and told["after"] == run
-    assert told["stages"][0]["state"] == "abandoned" and told["stages"][0]["why"]
+    assert told["stages"][0]["state"] == "failed" and told["stages"][0]["why"]
     said = shell.run("show", failed, "--hub", shell.data)
     assert "error       " in said.text and f"--hub {shell.data}" in said.lines[-1]
 
