@@ -16,7 +16,19 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import agents, compare, first_token, growth, latency, report, snapshot, throughput
+from benchmarks import (
+    agents,
+    compare,
+    first_token,
+    growth,
+    latency,
+    page,
+    report,
+    screens,
+    snapshot,
+    throughput,
+    web_clients,
+)
 from benchmarks.harness import Measure, Options, Outcome, Row, end_politely, measured, note, written
 
 BENCHMARKS: dict[str, Measure] = {
@@ -24,9 +36,12 @@ BENCHMARKS: dict[str, Measure] = {
     "agents": agents.measure,
     "growth": growth.measure,
     "latency": latency.measure,
+    "page": page.measure,
     "first_token": first_token.measure,
+    "screens": screens.measure,
     "snapshot": snapshot.measure,
     "throughput": throughput.measure,
+    "web_clients": web_clients.measure,
 }
 ONLY_WHEN_NAMED = ("throughput",)  # compare has it, beside the others
 INTERRUPTED = 130

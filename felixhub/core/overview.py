@@ -193,22 +193,34 @@ def overview(run: Run, meter: Meter, *, beat: RunBeat | None, beat_at: float | N
     )
 
 
-def clock_of(run: Run, beat: RunBeat | None, now: float, *, before_s: float | None = None) -> float:
-    """How many seconds the clock by which this run goes is behind `now`; 0.0 for one that is about right.
+class RunClock:
+    """The clock of a run: that of a hub on another machine may be wrong, a recording's is of when it was made.
 
-    That of a hub on another machine may be wrong, and a recording's is of when it was made. A beat says how long
-    somebody has been silent, and the board since when. `before_s` is what this said before, None for the first time.
+    A beat says how long somebody has been silent, and the board since when.
     """
-    for busy in beat.agents if beat is not None else ():
-        thought = run.thoughts.get(busy.thought or "")
-        if thought is not None and thought.is_open:
-            behind_s = now - (thought.last_token_at or thought.started.at) - busy.silence_s
-            return behind_s if abs(behind_s) > CLOCK_S_MAX else 0.0
-    if before_s is not None:
-        return before_s
-    # Somebody thinks, and no beat has spoken of it yet: the latest that is known is about now.
-    known = [thought.last_token_at or thought.started.at for thought in run.open_thoughts()]
-    behind_s = now - max(known) if known else 0.0
+
+    def __init__(self) -> None:
+        self._behind_s: float | None = None  # as the last beat that told; None: none has
+
+    def told(self, run: Run, *, beat: RunBeat | None, heard_at: float | None, now: float) -> tuple[float, float | None]:
+        """`now` and `heard_at` by that clock; as they are when it is about right."""
+        behind_s = self._behind(run, beat, heard_at or now)
+        self._behind_s = behind_s if beat is not None else None
+        return now - behind_s, None if heard_at is None else heard_at - behind_s
+
+    def _behind(self, run: Run, beat: RunBeat | None, now: float) -> float:
+        for busy in beat.agents if beat is not None else ():
+            thought = run.thoughts.get(busy.thought or "")
+            if thought is not None and thought.is_open:
+                return _off(now - (thought.last_token_at or thought.started.at) - busy.silence_s)
+        if self._behind_s is not None:
+            return self._behind_s
+        # Somebody thinks, and no beat has spoken of it yet: the latest that is known is about now.
+        known = [thought.last_token_at or thought.started.at for thought in run.open_thoughts()]
+        return _off(now - max(known)) if known else 0.0
+
+
+def _off(behind_s: float) -> float:
     return behind_s if abs(behind_s) > CLOCK_S_MAX else 0.0
 
 

@@ -13,8 +13,8 @@ from importlib import resources
 
 import nh3
 
-from felixhub.documents.document import Page
-from felixhub.documents.tokens import Node
+from felixhub.documents.document import CHARACTERS_MAX, NODES_MAX, Page
+from felixhub.documents.tokens import Node, Reader, as_written, cut
 
 CONTENTS_MIN = 3  # fewer headings need no contents
 CONTENTS_LEVEL_MAX = 3
@@ -52,13 +52,7 @@ def html(page: Page) -> bytes:
     style = resources.files("felixhub.documents").joinpath("page.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    body = nh3.clean(
-        _body(page),
-        tags=_ALLOWED,
-        attributes=_ATTRIBUTES,
-        url_schemes={"http", "https", "mailto"},
-        link_rel="noopener noreferrer",
-    )
+    body = _clean(_body(page))
     return "\n".join(
         [
             "<!DOCTYPE html>",
@@ -79,6 +73,39 @@ def html(page: Page) -> bytes:
             "",
         ]
     ).encode()
+
+
+def body(page: Page) -> str:
+    """What the page says, without the page around it: to be put into another one."""
+    return _clean(_body(page))
+
+
+def fragment(text: str, *, characters_max: int = CHARACTERS_MAX) -> str:
+    """A text in Markdown as HTML to be put into a page. What cannot be laid out is shown as it was written."""
+    shown = text[:characters_max]
+    nodes = Reader().read(shown)
+    notes = []
+    if nodes is None:
+        nodes = as_written(shown)
+        notes.append("This text is too long or too entangled to be laid out: it is shown as it was written.")
+    if cut(nodes, NODES_MAX) < 0 or len(shown) < len(text):
+        notes.append("This text is cut, it is too long to be laid out: the Markdown export has all of it.")
+    for number, node in enumerate((node for node in nodes if node.kind == "heading"), 1):
+        node.text = f"heading-{number}"
+    out: list[str] = []
+    _write_all(nodes, out)
+    out += [f'<aside class="note">{escape(note)}</aside>' for note in notes]
+    return _clean("".join(out))
+
+
+def _clean(html: str) -> str:
+    return nh3.clean(
+        html,
+        tags=_ALLOWED,
+        attributes=_ATTRIBUTES,
+        url_schemes={"http", "https", "mailto"},
+        link_rel="noopener noreferrer",
+    )
 
 
 def _body(page: Page) -> str:

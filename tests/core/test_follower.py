@@ -12,7 +12,7 @@ from team import Team, Worker, solo
 
 from felixhub.core.errors import ProtocolViolation
 from felixhub.core.events import Event, RunFinished, RunStarted, ThoughtPartial
-from felixhub.core.follower import AWAY_S, REPLY_S_MAX, Follower, Reset, RunGone
+from felixhub.core.follower import AWAY_S, LISTED_MAX, REPLY_S_MAX, Follower, Reset, RunGone
 from felixhub.core.messages import Failed, HubBeat, Message, Ok, Page, Replay, Runs, Snapshot
 from felixhub.core.names import HUB_BEAT_TOPIC, event_topic, run_beat_topic
 
@@ -34,6 +34,7 @@ class Hub:
         self.notices: list[str] = []
         self.boots = [("boot1", 1)]
         self.gone: set[str] = set()
+        self.newer: list[str] = []  # runs that are listed in place of all others
         self.team.viewers.append(self)
 
     @property
@@ -104,6 +105,7 @@ class Hub:
         match request:
             case Runs():
                 rows = [{"run": e.run, "ended_s_ago": self._ended_s_ago(e.run)} for e in self.team.of(RunStarted)]
+                rows = [{"run": name, "ended_s_ago": 1e6} for name in self.newer] or rows
                 return [[Ok(id=request.id, data={"runs": rows}).encode()]]
             case Replay() | Snapshot():
                 mine = [event for event in self.team.log if event.run == request.run]
@@ -263,6 +265,23 @@ def test_a_name_that_nobody_has() -> None:
     assert [type(error) for error in hub.raised] == [RunGone]
     begin(hub, "r9")
     hub.check("r9")  # Whoever went on all the same sees it start.
+
+
+def test_a_run_that_is_too_old_to_be_listed() -> None:
+    hub = following("r1")
+    begin(hub)
+    hub.newer = [f"newer-{number}" for number in range(LISTED_MAX)]
+    hub.beat()
+    assert hub.raised == []
+    hub.check("r1")
+
+
+def test_a_name_that_nobody_has_where_not_all_are_listed() -> None:
+    hub = following("r9")
+    hub.newer = [f"newer-{number}" for number in range(LISTED_MAX)]
+    hub.gone.add("r9")
+    hub.beat()
+    assert [type(error) for error in hub.raised] == [RunGone]
 
 
 # ---- gaps ------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from felixhub.cli.exporting import file_name
 from felixhub.core.events import (
     CommandAccepted,
     DocumentInfo,
@@ -32,6 +31,7 @@ from felixhub.core.review import Issue, Verdict
 from felixhub.core.run import Run
 from felixhub.core.workflow import Card, RunSettings, Stage, Synthesis, Workflow
 from felixhub.documents.document import document_of, markdown, page_of
+from felixhub.documents.exporting import file_name
 from felixhub.documents.tokens import Reader, below, ending, escaped
 
 TASK = "Should the city\nconvert *all* buses?"

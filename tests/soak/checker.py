@@ -198,6 +198,32 @@ def check_told(run: str, told: Told, log: Sequence[bytes]) -> list[Finding]:
     return found
 
 
+def check_streamed(run: str, name: str, told: Mapping[str, Any] | None, log: Sequence[bytes]) -> list[Finding]:
+    """A client of the web gateway has every event but the partials as it is in the log, and every text to the byte."""
+    who = f"{run}: client {name} of the gateway"
+    if told is None or not told["done"]:
+        return [Finding("gap", f"{who} still waits for the run's end")]
+    found = [Finding("unique", f"{who}: {error}") for error in told["errors"][:5]]
+    marks = [event for line in log if (event := json.loads(line))["kind"] != "thought.partial"]
+    if told["marks"] != marks:
+        shown, there = ([mark["seq"] for mark in some] for some in (told["marks"], marks))
+        lacks, has = sorted(set(there) - set(shown)), sorted(set(shown) - set(there))
+        sentence = f"{who} has other events than the log: it lacks {_few(lacks)}, and has {_few(has)} beyond it"
+        found.append(Finding("identical", sentence))
+    texts: dict[str, bytes] = defaultdict(bytes)
+    for line in log:
+        event = json.loads(line)
+        if event["kind"] == "thought.partial":
+            texts[f"{event['thought']} {event['channel']}"] += event["text"].encode()
+    digests = {key: hashlib.sha256(text).hexdigest() for key, text in texts.items()}
+    found += [
+        Finding("identical", f"{who} shows another text of {key} than the log has")
+        for key in sorted(digests.keys() | told["texts"].keys())
+        if digests.get(key) != told["texts"].get(key)
+    ]
+    return found
+
+
 def _begin(lines: Sequence[bytes], log: Sequence[bytes]) -> int:
     """Where in the log these lines begin; at its end if there are none."""
     return next((place for place, line in enumerate(log) if lines and line == lines[0]), len(log) if not lines else 0)

@@ -52,6 +52,9 @@ class Report:
     text_bytes: int = 0
     subscribers: int = 0
     gaps_repaired: int = 0
+    streams: int = 0  # clients of the web gateway
+    stream_connections: int = 0
+    stream_snapshots: int = 0
     attempts: int = 0  # thoughts
     lost: int = 0  # thoughts that a worker took with it
     faults: Counter[str] = field(default_factory=Counter)
@@ -115,6 +118,11 @@ class Report:
             ("Thoughts, and those lost with a worker and thought again", f"{self.attempts:,}, {self.lost:,}"),
             ("Subscribers that read a run to its end, compared byte for byte", f"{self.subscribers:,}"),
             ("Gaps that they repaired", f"{self.gaps_repaired:,}"),
+            ("Clients of the web gateway, every text compared", f"{self.streams:,}"),
+            (
+                "Their connections, and how often one began with a snapshot",
+                f"{self.stream_connections:,}, {self.stream_snapshots:,}",
+            ),
             ("Acknowledgements recorded by workers, bytes in them", f"{self.acks:,}, {self.acked_bytes:,}"),
             ("Welcomes compared with what had been acknowledged", f"{self.welcomes:,}"),
             ("Commands, each sent twice", f"{sum(self.commands.values()):,} ({commands})"),
@@ -217,9 +225,11 @@ ROWS: dict[str, Row] = {
     "identical": Row(
         lambda r: (
             f"{r.subscribers} subscribers of {r.runs} runs compared with the log, byte for byte; "
-            f"{r.times('subscriber.storm')} storms of 200 at once"
+            f"{r.times('subscriber.storm')} storms of 200 at once; {r.streams} clients of the web gateway, which was "
+            f"killed {r.kills.get('web', 0)} ×, and stopped, cut off or flooded "
+            f"{r.times('web') - r.times('web.sigkill')} ×"
         ),
-        f"{SOAK} 4 --faults subscriber,hub.at_while_paging",
+        f"{SOAK} 4 --faults subscriber,web,hub.at_while_paging",
     ),
     "slow": Row(
         lambda r: (

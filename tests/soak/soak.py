@@ -34,10 +34,10 @@ import checker
 from checker import Durable, Finding, Told
 from clients import Clients
 from fault import Fault, hold
-from harness import Eye, start_of, task_of
+from harness import Eye, Process, start_of, task_of
 from nemesis import Nemesis
 from report import Report, write_report
-from soak_place import LIMITS, REAL_AGENTS, SCRIBES, SoakPlace
+from soak_place import HERE, LIMITS, REAL_AGENTS, SCRIBES, WEB, SoakPlace
 
 from felixhub.core.errors import FelixError
 from felixhub.core.messages import Approve, Start
@@ -45,7 +45,7 @@ from felixhub.core.workflow import Card, RunSettings, Stage, Workflow
 from felixhub.eventlog.sqlite import SqliteLog
 from felixhub.transport.control import new_id
 
-FAULT_MODULES = ("process_faults", "proxy_faults", "storage_faults", "network_garbage")
+FAULT_MODULES = ("process_faults", "proxy_faults", "storage_faults", "network_garbage", "web_faults")
 KINDS = ("early", "late", "slow", "leaving", "joining", "proxied")
 HEALED_S = 75.0  # from when all is healed: every run has ended and every subscriber knows it
 STRAGGLER_S = 20.0
@@ -219,6 +219,7 @@ class Soak:
             return
         self._watch(run, *KINDS)
         self._watch(run, "stopped")
+        self._watch_streams(run)
         with Eye(place, run) as eye:
             self._eyes[run] = eye
             place.runs_under_way.append(run)
@@ -248,6 +249,15 @@ class Soak:
         process = self.place.watch(run, *kinds, FAULT_WATCH_S="3600", FAULT_WATCH_WAIT_S="600")
         self.place.onlookers.append(process)
         self._kinds_of(run).extend(kinds)
+
+    def _watch_streams(self, run: str) -> None:
+        """Clients of the gateway, one of them through the proxy."""
+        if WEB not in self.place.roles:
+            return
+        places = {"stream": self.place.web_port, "stream-proxied": self.place.the_proxy.ports[WEB]}
+        arguments = [run, *(f"{name}={port}" for name, port in places.items())]
+        Process(self.place, "web-watcher", [str(HERE / "web_watcher.py"), *arguments], FAULT_WATCH_S="3600")
+        self._kinds_of(run).extend(places)
 
     def _kinds_of(self, run: str) -> list[str]:
         return self.report.kinds_of.setdefault(run, [])
@@ -279,11 +289,22 @@ class Soak:
             return
         found = checker.check_log(run, log, place.truth)
         for kind in self._kinds_of(run):
-            found += checker.check_told(run, told_of(place, run, kind), log)
+            if kind.startswith("stream"):
+                found += checker.check_streamed(run, kind, streamed(place, run, kind), log)
+            else:
+                found += checker.check_told(run, told_of(place, run, kind), log)
         found += checker.check_told(run, Told("eye", [e.raw for e in eye.events], errors=["a reset"] * eye.resets), log)
         with self._lock:
-            report.take_run(log, subscribers=len(self._kinds_of(run)) + 1)
-            report.gaps_repaired += sum(gaps_of(place, run, kind) for kind in self._kinds_of(run))
+            report.take_run(log, subscribers=sum(not kind.startswith("stream") for kind in self._kinds_of(run)) + 1)
+            streams = [kind for kind in self._kinds_of(run) if kind.startswith("stream")]
+            report.streams += len(streams)
+            report.gaps_repaired += sum(
+                gaps_of(place, run, kind) for kind in self._kinds_of(run) if kind not in streams
+            )
+            for kind in streams:
+                told = streamed(place, run, kind) or {}
+                report.stream_connections += told.get("connections", 0)
+                report.stream_snapshots += told.get("snapshots", 0)
         self._judged[run] = checker.digest_of(log)
         place.history.note("run.judged", run=run, events=len(log), findings=len(found))
         self.found(*found)
@@ -393,6 +414,12 @@ def told_of(place: SoakPlace, run: str, kind: str) -> Told:
     told = json.loads(ended.read_text())
     began_at, joined = told["began_at"], kind.startswith("joining")
     return Told(kind, lines, told["done"], told["errors"], began_at, told["texts"], joined)
+
+
+def streamed(place: SoakPlace, run: str, kind: str) -> dict[str, Any] | None:
+    """What a client of the gateway came to; None for one that has not seen the end."""
+    ended = place.records / f"{run}.{kind}.json"
+    return json.loads(ended.read_text()) if ended.exists() else None
 
 
 def gaps_of(place: SoakPlace, run: str, kind: str) -> int:

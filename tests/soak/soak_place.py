@@ -32,6 +32,7 @@ from felixhub.transport.control import new_id
 HERE = Path(__file__).parent
 REAL_AGENTS = ("a1", "a2", "a3", "a4")  # each in a `felixhub agent`; the last two through the proxy
 SCRIBES = ("s1", "s2")  # the soak's own workers, which write down every acknowledgement; s2 through the proxy
+WEB = "web"  # the gateway
 PROXIED = ("a3", "a4", "s2")
 
 # A lease of 3 s, so that a fault can outlast it.
@@ -188,6 +189,8 @@ class SoakPlace(Place):
             self.roles[agent] = Role(self, agent, functools.partial(self._start_agent, agent))
         for agent in SCRIBES:
             self.roles[agent] = Role(self, agent, functools.partial(self._start_scribe, agent))
+        self.web_port = free_ports(1)
+        self.roles[WEB] = Role(self, WEB, self._start_web)
 
     # ---- starting ----------------------------------------------------------------------------------------------------
 
@@ -196,7 +199,8 @@ class SoakPlace(Place):
         for name in [name for name in self.roles if roles and name not in roles]:
             del self.roles[name]
         names = ("control", "ingest", "live")
-        self.proxy = Proxy({name: self.port + number for number, name in enumerate(names)})
+        ports = {name: self.port + number for number, name in enumerate(names)}
+        self.proxy = Proxy({**ports, WEB: self.web_port})
         where = {name: f"tcp://127.0.0.1:{self.proxy.ports[name]}" for name in names}
         self.data.mkdir(mode=0o700, exist_ok=True)
         self._give_key(self.proxied, "operator", where)
@@ -226,11 +230,17 @@ class SoakPlace(Place):
         hub = self.proxied_worker if agent in PROXIED else self.data
         return Process(self, f"scribe-{agent}", [str(HERE / "scribe.py"), agent, str(hub)], **environ)
 
+    def _start_web(self) -> Process:
+        """It is called by the proxy's port too."""
+        through = f"127.0.0.1:{self.the_proxy.ports[WEB]}"
+        arguments = ["--hub", str(self.data), "--no-open", "--port", str(self.web_port), "--allow-host", through]
+        return Process(self, WEB, ["-m", "felixhub", "web", *arguments])
+
     # ---- what faults use ---------------------------------------------------------------------------------------------
 
     @property
     def workers(self) -> list[str]:
-        return [name for name in self.roles if name != "hub"]
+        return [name for name in self.roles if name not in ("hub", WEB)]
 
     @property
     def the_proxy(self) -> Proxy:

@@ -26,6 +26,7 @@ from checker import (
     check_log,
     check_pace,
     check_recovery,
+    check_streamed,
     check_told,
     digest_of,
 )
@@ -97,6 +98,37 @@ def test_a_sound_run_has_no_finding(story: Events, tmp_path: Path) -> None:
     assert check_told("r", Told("leaving", [*log[:5], *log], began_at=[5]), log) == []
     assert check_commands([Sent("c1", "pause", "r", ({"ok": {}}, {"ok": {}}))], {"r": log}) == []
     assert check_kept({"r": digest_of(log)}, {"r": log}) == []
+
+
+def _streamed(story: Events) -> dict[str, Any]:
+    """What a client of the gateway comes to that missed nothing."""
+    texts = {"t2 text": SAID, "t7 text": ANSWER}
+    return {
+        "done": True,
+        "errors": [],
+        "marks": [event for event in story if event["kind"] != "thought.partial"],
+        "texts": {key: hashlib.sha256(text.encode()).hexdigest() for key, text in texts.items()},
+    }
+
+
+STREAM_FAULTS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "[gap] r: client one of the gateway still waits for the run's end": lambda told: told.update(done=False),
+    "[unique] r: client one of the gateway: doubled": lambda told: told["errors"].append("doubled"),
+    "[identical] r: client one of the gateway has other events than the log: it lacks 2,": lambda t: t["marks"].pop(1),
+    "[identical] r: client one of the gateway shows another text of t2 text": lambda t: t["texts"].pop("t2 text"),
+    "[identical] r: client one of the gateway shows another text of t9 text": lambda t: t["texts"].update(
+        {"t9 text": "x"}
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", STREAM_FAULTS)
+def test_the_checker_finds_what_a_client_of_the_gateway_lacks(sentence: str, story: Events) -> None:
+    told, log = _streamed(story), lines_of(story)
+    assert check_streamed("r", "one", told, log) == []
+    STREAM_FAULTS[sentence](told)
+    assert sentence in said(check_streamed("r", "one", told, log))
+    assert check_streamed("r", "one", None, log)
 
 
 def _doubled(story: Events) -> None:

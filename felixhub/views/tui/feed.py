@@ -17,7 +17,7 @@ from felixhub.core.events import Event, ThoughtPartial
 from felixhub.core.follower import Follower, Reset, RunGone
 from felixhub.core.messages import RunBeat
 from felixhub.core.meter import Meter
-from felixhub.core.overview import Overview, clock_of, overview
+from felixhub.core.overview import Overview, RunClock, overview
 from felixhub.core.run import Run
 from felixhub.core.thought import Thought
 
@@ -60,7 +60,7 @@ class Feed:
         self._source = open_source(selection)
         self._beats: dict[str, tuple[RunBeat, float]] = {}
         self._told_of: set[str] = set()
-        self._behind_s: float | None = None  # by how much the run's clock is behind ours
+        self._run_clock = RunClock()
 
     @property
     def is_away(self) -> bool:
@@ -82,7 +82,8 @@ class Feed:
 
     def _change(self, run: str) -> None:
         self._source.close()
-        self.run = self._behind_s = None
+        self.run = None
+        self._run_clock = RunClock()
         self.meter = Meter()
         self._chosen = None
         self._selection = run
@@ -156,10 +157,8 @@ class Feed:
             return None
         now = self._clock()
         beat, heard_at = self._beats.get(self.run.id, (None, None))
-        behind_s = clock_of(self.run, beat, heard_at or now, before_s=self._behind_s)
-        self._behind_s = behind_s if beat is not None else None
-        beat_at = None if heard_at is None else heard_at - behind_s
-        return overview(self.run, self.meter, beat=beat, beat_at=beat_at, now=now - behind_s)
+        now, beat_at = self._run_clock.told(self.run, beat=beat, heard_at=heard_at, now=now)
+        return overview(self.run, self.meter, beat=beat, beat_at=beat_at, now=now)
 
     def thought(self, name: str | None) -> Thought | None:
         return self.run.thoughts.get(name) if self.run is not None and name is not None else None

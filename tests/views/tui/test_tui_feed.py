@@ -10,7 +10,8 @@ from top_pilot import Told
 
 from felixhub.core.board import Board
 from felixhub.core.follower import Reset, RunGone
-from felixhub.core.overview import clock_of
+from felixhub.core.messages import RunBeat
+from felixhub.core.overview import RunClock
 from felixhub.core.run import Run
 from felixhub.views.tui.feed import Feed
 
@@ -25,13 +26,19 @@ def _run(script: Script) -> Run:
     return board.runs[script.run]
 
 
+def _behind_s(run: Run, beat: RunBeat | None, now: float, clock: RunClock | None = None) -> float:
+    its_now, heard_at = (clock or RunClock()).told(run, beat=beat, heard_at=now, now=now)
+    assert heard_at == its_now
+    return now - its_now
+
+
 def test_a_clock_that_is_about_right_is_taken_as_it_is() -> None:
     script = Script()
     script.start("research", 1.0)
     script.say("research", 2.0, "so ")
     beat = script.beat(script.busy("research", 1.5, "streaming"))
-    assert clock_of(_run(script), beat, BEGAN_AT + 3.7) == 0.0
-    assert clock_of(_run(script), None, BEGAN_AT + 3.7) == 0.0
+    assert _behind_s(_run(script), beat, BEGAN_AT + 3.7) == 0.0
+    assert _behind_s(_run(script), None, BEGAN_AT + 3.7) == 0.0
 
 
 def test_the_clock_of_a_recording_is_found_by_who_is_silent_for_how_long() -> None:
@@ -41,15 +48,17 @@ def test_the_clock_of_a_recording_is_found_by_who_is_silent_for_how_long() -> No
     run = _run(script)
     beat = script.beat(script.busy("research", 1.5, "streaming"))
     now = BEGAN_AT + YEAR_S
-    assert clock_of(run, beat, now) == pytest.approx(YEAR_S - 3.5)
-    assert clock_of(run, None, now) == pytest.approx(YEAR_S - 2.0), "before a beat: about now"
-    assert clock_of(run, script.beat(), now, before_s=7.0) == 7.0, "nobody is busy: as it was"
+    assert _behind_s(run, beat, now) == pytest.approx(YEAR_S - 3.5)
+    assert _behind_s(run, None, now) == pytest.approx(YEAR_S - 2.0), "before a beat: about now"
+    clock = RunClock()
+    as_told = _behind_s(run, beat, now, clock)
+    assert _behind_s(run, script.beat(), now + 50.0, clock) == pytest.approx(as_told), "nobody is busy: as it was"
 
 
 def test_an_old_run_that_waits_for_a_person_is_as_old_as_it_is() -> None:
     script = council()
     script.events.pop()  # It has not ended, and nobody thinks.
-    assert clock_of(_run(script), script.beat(), BEGAN_AT + YEAR_S) == 0.0
+    assert _behind_s(_run(script), script.beat(), BEGAN_AT + YEAR_S) == 0.0
 
 
 def _feed(script: Script, selection: str = "r1") -> Feed:
