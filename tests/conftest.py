@@ -42,4 +42,4 @@ def _is_slow(file: Path) -> bool:
 @cache
 def _shares(file: Path) -> bool:
     """Whether its tests share what was started for them: they stay together."""
-    return 'scope="module"' in file.read_text(encoding="utf-8")
+    return file.is_relative_to(HERE / "browser") or 'scope="module"' in file.read_text(encoding="utf-8")

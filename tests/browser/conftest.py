@@ -31,7 +31,7 @@ if not IS_THERE and not IS_ASKED_FOR:
     collect_ignore_glob = ["test_*.py"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Playwright keeps a loop running in this thread: no other test's must find it.
 def browser() -> Iterator[Browser]:
     from stage import a_browser
 

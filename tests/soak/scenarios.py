@@ -112,6 +112,8 @@ def hub_dies_between(place: SoakPlace, eye: Eye) -> list[Told]:
     """The hub is killed while text flows: a mutant between the two steps it has exchanged, a right one at any time."""
     told = _watched(place, "early")
     eye.wait_for("thought.partial", count=5)
+    records = place.records / f"{RUN}.early.jsonl"
+    until(lambda: records.read_bytes().count(b'"kind":"thought.partial"') > 5, PATIENCE_S, "it has caught up")
     hub = place.roles["hub"]
     if place.hub_environ["SOAK_MUTATION"] == "none":
         hub.kill()

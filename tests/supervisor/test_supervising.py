@@ -82,7 +82,8 @@ def test_a_hub_that_dies_soon_after_each_start_is_given_up(place: Place) -> None
     up = place.start("up", "talk", "--workflow", "one", "--view", "none", FELIXHUB_FAILPOINT="hub.after_commit")
     assert up.wait(60.0) == 1, place.said(up)
     assert "felixhub: the hub died too often" in place.said(up)
-    assert place.log("supervisor").count("hub_died") == 6
+    # One that lived for five seconds, on a busy machine, is no such death.
+    assert place.log("supervisor").count('"early": true') == 6
     assert time.monotonic() - began > 3.7  # It was not started at full speed.
     place.until_nobody_is_left()
 
