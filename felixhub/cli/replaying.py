@@ -69,7 +69,10 @@ def speed_of(text: str) -> float:
 def replay(asked: Played) -> int:
     """Play a recording; returns the exit code. It does not depend on how the recorded run ended."""
     settings = settings_for()
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    numbers = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # Else it was started with nohup, to outlive its window.
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
     try:
         with _folder() as folder:
             file = _file(asked, settings, folder / "run.jsonl")
@@ -81,7 +84,8 @@ def replay(asked: Played) -> int:
             with _server(asked, recording, data_dir, folder, settings.limits) as server:
                 return _view(asked, recording, data_dir, server)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -124,10 +128,10 @@ def _events_of(run: str, settings: Settings, hub: str | None) -> Iterator[bytes]
         find()
         with ControlClient(find) as client:
             yield from client.pages(Replay(id=new_id(), run=named(client, run)))
-    except NoHub:
+    except NoHub as error:
         directory = Path(hub or settings.hub or settings.data_dir)
         if not (directory / FILE_NAME).is_file():
-            raise
+            raise NoHub(f"there is no file {run}, and {error}") from None
         log = SqliteLog.open(directory)
         with contextlib.closing(log):
             yield from (record.body for record in _records(log, run, directory))

@@ -147,7 +147,7 @@ def open_doors(
 
 @contextlib.contextmanager
 def stop_signals(loop: HubLoop):  # type: ignore[no-untyped-def]
-    """SIGTERM and SIGINT end the loop after its turn; yields a descriptor that wakes its poll."""
+    """SIGTERM, SIGINT and a closed window end the loop after its turn; yields a descriptor that wakes its poll."""
     reading, writing = socket.socketpair()
     reading.setblocking(False)
     writing.setblocking(False)
@@ -156,7 +156,10 @@ def stop_signals(loop: HubLoop):  # type: ignore[no-untyped-def]
     def stop(_number: int, _frame: object) -> None:
         loop.stopping = True
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # Else it was started with nohup, to outlive its window.
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield reading.fileno()
     finally:

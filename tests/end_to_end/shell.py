@@ -12,6 +12,7 @@ import json
 import os
 import pty
 import re
+import select
 import shutil
 import signal
 import struct
@@ -164,7 +165,7 @@ class Terminal:
     def __init__(
         self, shell: Shell, arguments: Sequence[str], cwd: Path, columns: int, rows: int = 40, **environ: str
     ) -> None:
-        self._master, slave = pty.openpty()
+        self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.popen = subprocess.Popen(
             [sys.executable, "-ISc", _OWN_THE_TERMINAL, *arguments],
@@ -177,13 +178,14 @@ class Terminal:
         os.close(slave)
         self._received = bytearray()
         self._open = True
+        self._enough, self._leave = os.pipe()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
         with contextlib.suppress(OSError):  # Everybody at the other end has gone.
-            while data := os.read(self._master, 65_536):
-                self._received += data
+            while self._enough not in select.select([self.master, self._enough], [], [])[0]:
+                self._received += os.read(self.master, 65_536)
 
     @property
     def received(self) -> bytes:
@@ -196,11 +198,11 @@ class Terminal:
         return ESCAPE_CODE.sub("", text).replace("\r\n", "\n")
 
     def type(self, text: str) -> None:
-        os.write(self._master, text.encode())
+        os.write(self.master, text.encode())
 
     def resize(self, columns: int, rows: int = 40) -> None:
         """Pull at the window's corner."""
-        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def until_shown(self, text: str, seconds: float = 30.0) -> None:
         def look() -> bool:
@@ -222,10 +224,13 @@ class Terminal:
         return code
 
     def hang_up(self) -> None:
-        """Close the window."""
+        """Close the window. A terminal that somebody still reads from would not be closed."""
         if self._open:
             self._open = False
-            os.close(self._master)
+            os.close(self._leave)
+            self._reader.join(20.0)
+            os.close(self._enough)
+            os.close(self.master)
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):

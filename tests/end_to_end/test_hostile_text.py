@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from shell import TASK, Shell, a_shell
+from shell import SOLO, TASK, Shell, a_shell
 from strange_server import strange_server
 from texts import check_chain, of_kind, thoughts
 
@@ -122,3 +122,56 @@ def test_a_hostile_task_is_data_too(hostile: Hostile) -> None:
     done = shell.run("up", TASK, "--workflow", "solo", "--llm", hostile.url, "--view", "none")
     assert f"unfinished run {run} is paused" in done.err
     assert not harmful(done.err)
+
+
+VIEWS = [
+    *(
+        "show RUN",
+        "ps",
+        "logs",
+        "sections RUN",
+        "sections RUN research",
+        "diff RUN research",
+        "diff RUN research 1 2",
+        "export RUN",
+    ),
+    *("watch --run RUN --no-follow --tail all --compact", "watch --run RUN --no-follow --tail all --ascii"),
+    *("watch --run RUN --no-follow --tail all -o partial", "watch --run RUN --no-follow --tail all -o raw"),
+    *("replay run.jsonl --speed max"),
+    *(
+        "approve RUN research",
+        "edit RUN research --file hostile.md",
+        "cancel RUN",
+        "steer RUN research --wrong \x1b[2J",
+    ),
+]
+
+
+def test_no_console_view_obeys_it(hostile: Hostile) -> None:
+    """On a terminal, where it would do harm: text, task, title, feedback and the name of whoever says it."""
+    shell = hostile.shell
+    bad = "\x1b]0;owned\x07\u202eksat\r\x9b2J\x1b[45mred"
+    environ = {"USER": "a\x1b[45mb\u202ec"}
+    workflow = shell.write(
+        "titled.toml", SOLO.replace('"solo"', '"titled"') + 'section = "\\u001b[45mred \\u202e\\u009b31m title"\n'
+    )
+    shell.write("hostile.md", TEXT[:400] + bad)
+    hub = shell.serve("--view", "none")
+    asked = ("run", bad, "--workflow", workflow, "--llm", hostile.url, "--review", "--detach")
+    run = shell.run(*asked, **environ).lines[0]
+    shell.until_event(run, "section.ready")
+    shell.run("edit", run, "research", "--file", "hostile.md", **environ)
+    shell.run("export", run, "--format", "jsonl", "-o", "run.jsonl")
+    wrong = {}
+    for view in VIEWS:
+        words = [run if word == "RUN" else word for word in view.split()]
+        terminal = shell.terminal(*words, **environ)
+        terminal.wait()
+        received = OURS.sub(b"", terminal.received).replace(b"\r\n", b"\n").decode(errors="replace")
+        codes = set(re.findall(rb"\x1b\[([0-9;]*)m", terminal.received))
+        if found := harmful(received) or codes & {b"45", b"49"}:
+            wrong[view] = (found, received[-300:])
+        assert "Traceback" not in received
+    assert not wrong, wrong
+    hub.interrupt()
+    assert hub.wait(30.0).code == 130

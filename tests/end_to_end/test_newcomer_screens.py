@@ -12,18 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from scripted_model import Say, ScriptedModel, scripted_model
 from screens import compare, displayed, steady, unpadded
+from scripted_model import Say, ScriptedModel, scripted_model
 from shell import TASK, Shell, Terminal, a_shell, until
 
 COLUMNS = 120
 LIKED = "Praise what is good before you object."  # what the newcomer writes into a card
 HARD = "Is it worth it?"  # what the model never answers
 THOUGHTS = {
-    "research": "**Findings.** The depot is home to 64 buses, and 41 of them are due for replacement within four years.",
-    "analysis": "**Analysis.** Two steps cost more than one, and yet they are safer:\n\n- the grid is late;\n- the grant is not.",
+    "research": "**Findings.** The depot is home to 64 buses, and 41 of them are due for replacement in four years.",
+    "analysis": "**Analysis.** Two steps cost more than one, and are safe:\n\n- the grid is late;\n- the grant is not.",
     "critic": "**Doubts.** Nobody has asked the drivers.",
-    "synthesizer": "# The depot\n\nConvert it in two steps, and ask the drivers before the first of them. The grid comes "
+    "synthesizer": "# The depot\n\nConvert it in two steps, and ask the drivers before the first of them. The grid is "
     "late and the grant does not wait, so that to begin small is the only way that is open to both.\n\n"
     "## Open questions\n\n1. Who pays for the second step?\n2. What do the drivers say?",
 }
@@ -31,7 +31,6 @@ THOUGHTS = {
 
 def answer(agent: str, prompt: str) -> Say:
     return Say(silent=True) if HARD in prompt else Say(THOUGHTS[agent])
-
 
 
 @dataclass
@@ -65,7 +64,9 @@ def test_before_there_is_a_hub(newcomer: Newcomer) -> None:
 def test_doctor(newcomer: Newcomer) -> None:
     lines = newcomer.type("doctor", "--quick")
     # Which servers and fonts there are is the machine's business.
-    compare("doctor", steady([one for one in lines if not re.match(r". (llm +(lmst|olla|llam|vllm)|pdf)|oto-cjk", one)]))
+    compare(
+        "doctor", steady([one for one in lines if not re.match(r". (llm +(lmst|olla|llam|vllm)|pdf)|oto-cjk", one)])
+    )
 
 
 def test_init_and_edit_a_card(newcomer: Newcomer) -> None:
@@ -90,7 +91,7 @@ def test_run_on_a_hub_that_serves(newcomer: Newcomer) -> None:
 
 def test_a_run_at_a_glance(newcomer: Newcomer) -> None:
     compare("ps", unpadded(steady(newcomer.type("ps"))))
-    compare("show", unpadded(steady(newcomer.type("show", "latest"))))
+    compare("show", unpadded(steady(newcomer.type("show", "latest", columns=200))))
     compare("sections", unpadded(steady(newcomer.type("sections", "latest"))))
 
 
@@ -114,13 +115,13 @@ def test_watch_and_cancel(newcomer: Newcomer) -> None:
     until(lambda: watching.screen.count("▸ started") == 3, 30.0, lambda: watching.screen)
     compare("cancel-agent", steady(newcomer.type("cancel", run, "critic")))
     watching.until_shown("■ cancelled by ann")
-    compare("show-cancelled-agent", unpadded(steady(newcomer.type("show", run))))
+    compare("show-cancelled-agent", unpadded(steady(newcomer.type("show", run, columns=200))))
     compare("cancel", steady(newcomer.type("cancel", run)))
     watching.until_shown("run cancelled by ann")
     watching.type("\x03")
     assert watching.wait() == 130
     compare("watch-cancelled", steady(displayed(watching.received, COLUMNS)))
-    compare("show-cancelled", unpadded(steady(newcomer.type("show", run))))
+    compare("show-cancelled", unpadded(steady(newcomer.type("show", run, columns=200))))
     newcomer.runs.append(run)
 
 

@@ -15,7 +15,6 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-import pytest
 from packaged import built
 from shell import MEMO, ROOT, TASK, Shell
 

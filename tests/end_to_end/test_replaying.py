@@ -454,7 +454,7 @@ def test_a_recording_without_an_end_ends_with_a_notice(place: Shell, recordings:
     [
         (["run.jsonl"], "there is no file run.jsonl"),
         (["."], ". is a folder"),
-        (["solo-abcdef"], "no hub at"),
+        (["solo-abcdef"], "there is no file solo-abcdef, and no hub at"),
         (["x", "--speed", "fast"], "--speed fast: write a number"),
         (["x", "--speed", "-1"], "--speed -1: write a number"),
         (["x", "--speed", "nan"], "--speed nan: write a number"),
