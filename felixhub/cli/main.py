@@ -15,6 +15,7 @@ from typer.exceptions import Abort, Exit, TyperException
 
 from felixhub.cli import completing
 from felixhub.cli.commands import COMMANDS, GROUPS
+from felixhub.cli.helping import usage_error
 
 EXIT_FAULT = 1
 EXIT_USAGE = 2
@@ -75,6 +76,8 @@ def root(
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code. Errors are one sentence on standard error."""
     completing.prepare(os.environ)
+    if sys.stdout is None:  # It was closed (`>&-`); a file that is opened later must not come into its place.
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
     try:
         code = app(args=arguments, prog_name=completing.PROGRAM, standalone_mode=False)
         sys.stdout.flush()
@@ -82,14 +85,16 @@ def main(arguments: list[str] | None = None) -> int:
     except Exit as done:
         return int(done.exit_code)
     except TyperException as error:
-        typer.echo(f"felixhub: {error.format_message()} (felixhub COMMAND --help lists what there is)", err=True)
+        typer.echo(f"felixhub: {usage_error(error, program=completing.PROGRAM)}", err=True)
         return EXIT_USAGE
     except (KeyboardInterrupt, Abort):
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Whoever read us has gone, which is their right; nothing more may be written at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _unread()
+    except SystemExit as leaving:
+        if not isinstance(leaving.__context__, BrokenPipeError):  # What Typer makes of one is exit code 1.
+            raise
+        return _unread()
     except OSError as error:
         if error.errno != errno.ENOSPC:
             return _failed(error)
@@ -98,6 +103,12 @@ def main(arguments: list[str] | None = None) -> int:
         return EXIT_FAULT
     except Exception as error:  # noqa: BLE001  (the last place that can say it in one sentence)
         return _failed(error)
+
+
+def _unread() -> int:
+    """Whoever read us has gone, which is their right; nothing more may be written at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
 
 
 def _failed(error: Exception) -> int:

@@ -85,7 +85,7 @@ class RunApp(App[int]):
         self.seen: Overview | None = None
         self.agent: str | None = None
         self.fault: BaseException | None = None
-        self.drafts: dict[str, Words] = {}  # of steering, by agent
+        self.drafts: dict[tuple[str, str], Words] = {}  # of steering, by run and agent
         self.batches: set[str] = set()  # who has said something since the last tick
         self._commander = Commander(options.connect)
         self._coming: set[str] = set()
@@ -158,14 +158,27 @@ class RunApp(App[int]):
             self._was_away = self.feed.is_away
             self._seen_at = now
             self.seen = self.feed.overview()
-            for screen in self.screen_stack:
-                if isinstance(screen, Viewed) and screen.is_current:
-                    screen.refresh_view()
+            for screen in self._seen_screens():
+                screen.refresh_view()
         if self.batches or self.look.moves:
             blinking = {view.agent for view in self.seen.agents if view.state in WRITING} if self.seen else set()
-            for screen in self.screen_stack:
-                if isinstance(screen, Viewed) and screen.is_current:
-                    screen.draw(self.batches | blinking)
+            for screen in self._seen_screens():
+                screen.draw(self.batches | blinking)
+
+    def _seen_screens(self) -> list[Viewed]:
+        """From the lowest that is to be seen; to Textual the one under a full screen is `is_current` too."""
+        found: list[Viewed] = []
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, Viewed):
+                found.insert(0, screen)
+            if not screen.is_modal:
+                break
+        return found
+
+    def keep_selected(self) -> None:
+        """For a screen without a grid: another run may have no agent of that name, then it is the first one."""
+        if self.view is None and self.seen is not None:
+            self.agent = self.seen.agents[0].agent if self.seen.agents else None
 
     def _repaint(self) -> None:
         """Another theme."""
@@ -210,7 +223,6 @@ class RunApp(App[int]):
 
     def choose_run(self, run: str) -> None:
         """Show this run from now on."""
-        self.drafts.clear()
         self.seen = self.agent = None
         self.feed.choose(run)
         self._marks = True

@@ -65,6 +65,8 @@ class Commander:
                 outcome = job.do(client)
             except (FelixError, OSError) as error:
                 outcome = Outcome(str(error), ok=False)
+            except Exception as error:  # noqa: BLE001  (the commands after it would wait for ever)
+                outcome = Outcome(f"this command failed: {type(error).__name__}: {error}", ok=False)
             job.then(outcome)
         if client is not None:
             client.close()

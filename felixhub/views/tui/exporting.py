@@ -11,6 +11,7 @@ from typing import ClassVar, NamedTuple
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
+from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, RadioButton, RadioSet, Static
 
@@ -31,7 +32,7 @@ class Wish(NamedTuple):
 
 
 def unused(folder: Path, name: str, ending: str) -> Path:
-    """A file that is not there yet."""
+    """A file that is not there yet, or the last of these names when all are."""
     for number in range(1, SAME_NAMES_MAX):
         file = folder / f"{name}{'' if number == 1 else f'-{number}'}.{ending}"
         if not file.exists():
@@ -46,11 +47,24 @@ def write_export(client: ControlClient, run: str, wish: Wish) -> None:
         data = b"".join(line + b"\n" for line in lines)
     else:
         data = exported(document_of(told_by(lines), appendix=False), wish.kind)
+    write_new(wish.file, data)
+
+
+def write_new(file: Path, data: bytes) -> None:
+    """Write a file that was not there before. Raises ConfigError."""
     try:
-        with wish.file.open("xb") as out:
+        with file.open("xb") as out:
             out.write(data)
     except OSError as error:
-        raise ConfigError(f"cannot write the export: {error.strerror}", place=Place(str(wish.file))) from None
+        raise ConfigError(f"cannot write this file: {error.strerror}", place=Place(str(file))) from None
+
+
+class Choice(RadioButton):
+    """Says by a sign whether it is chosen, not by its colour alone."""
+
+    def render(self) -> Content:
+        sign = "(*)" if self.value else "( )"
+        return Content(f"{sign} {self.label.plain}").stylize_before(self.get_visual_style("toggle--label"))
 
 
 class ExportForm(ModalScreen[Wish | None]):
@@ -78,7 +92,7 @@ class ExportForm(ModalScreen[Wish | None]):
             yield Static("Export this run", classes="title", markup=False)
             with RadioSet():
                 for kind, name in KINDS.items():
-                    yield RadioButton(name, value=kind == "md", id=kind)
+                    yield Choice(name, value=kind == "md", id=kind)
             yield Static("File", markup=False)
             yield self._file
             yield self._fault

@@ -57,6 +57,7 @@ class Feed:
         self._clock = clock
         self._selection = selection
         self._chosen: str | None = None
+        self._is_choice = False  # whether somebody has chosen the run here; else whoever started this has named it
         self._source = open_source(selection)
         self._beats: dict[str, tuple[RunBeat, float]] = {}
         self._told_of: set[str] = set()
@@ -87,13 +88,14 @@ class Feed:
         self.meter = Meter()
         self._chosen = None
         self._selection = run
+        self._is_choice = run != LATEST
         self._source = self._open_source(run)
 
     def close(self) -> None:
         self._source.close()
 
     async def turn(self, timeout_s: float) -> News:
-        """Wait for something, and take it. Raises NoHub, KeyRefused, and RunGone when there is nothing to show."""
+        """Wait for something, and take it. Raises NoHub, KeyRefused, and RunGone when the run that was named is not."""
         if self._chosen is not None:
             self._change(self._chosen)
         source = self._source
@@ -107,10 +109,12 @@ class Feed:
         for item in items:
             if isinstance(item, Event):
                 self._take(item, news)
-            elif isinstance(item, RunGone) and self.run is None and self._selection != LATEST:
+            elif isinstance(item, RunGone) and self.run is None and self._selection != LATEST and not self._is_choice:
                 raise item
             else:
                 news.notices.append(str(item))
+                if isinstance(item, RunGone) and self.run is None and self._is_choice:
+                    self.choose(LATEST)  # It was removed while somebody looked at the list.
                 if isinstance(item, Reset) and self.run is not None and item.run == self.run.id:
                     news.marks = True
         news.notices += source.follower.take_notices()

@@ -108,7 +108,7 @@ class FullScreen(Screen[None], Viewed):
         self._heading = AgentHeading(top.look, top.palette)
         self._body = Body(top.look, top.palette)
         self._bar = KeyBar(top.palette)
-        self._find = Input(placeholder="find in this text …", id="find")
+        self._find = Input(placeholder=f"find in this text {top.look.signs.cut}", id="find")
         self._thought: str | None = None
         self._taken = 0  # bytes of the text that the body has
         self._of_text = True  # or of the reasoning, while there is no text
@@ -124,12 +124,15 @@ class FullScreen(Screen[None], Viewed):
     # ---- what is shown -----------------------------------------------------------------------------------------------
 
     def refresh_view(self) -> None:
+        self.app.keep_selected()
         self._feed_body()
         view = self.app.view
         names = [one.agent for one in self.app.seen.agents] if self.app.seen else []
         place = f"{names.index(view.agent) + 1} of {len(names)}" if view is not None else ""
         unseen = self._body.unseen
         note = f"{self.app.look.signs.down} {unseen} new" if unseen else ("" if self._body.follows else "scrolled")
+        if self.app.feed.is_away:
+            note = f"{self.app.look.sign('stalled')} hub away  {note}".rstrip()
         self._heading.show(view, place, note)
         self._bar.show(self._hints(view))
 

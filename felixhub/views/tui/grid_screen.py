@@ -44,7 +44,8 @@ class GridScreen(Screen[None], Viewed):
         self._grid = PaneGrid(top.look, top.palette, top.feed.thought)
         self._bar = KeyBar(top.palette)
         self._empty = Static(id="empty", markup=False)
-        self._filter = Input(placeholder="show only agents whose name, role, state or text holds …", id="filter")
+        cut = top.look.signs.cut
+        self._filter = Input(placeholder=f"show only agents whose name, role, state or text holds {cut}", id="filter")
         self._words = ""
         self._views: tuple[AgentView, ...] = ()
 
@@ -73,6 +74,10 @@ class GridScreen(Screen[None], Viewed):
         self._grid.draw(None, blink=self.app.blink)
         self._bar.show(self._hints())
 
+    def on_screen_resume(self) -> None:
+        """While another screen covered it, it was not drawn."""
+        self.refresh_view()
+
     def _show_heading(self) -> None:
         feed = self.app.feed
         page = f"page {self._grid.page + 1} of {self._grid.pages}" if self._grid.pages > 1 else ""
@@ -88,7 +93,11 @@ class GridScreen(Screen[None], Viewed):
             return f"no agent matches '{self.app.look.line(self._words)}'; Esc shows all"
         if self.app.feed.is_empty:
             return 'There is no run on this hub yet; waiting for one.\n\nfelixhub run "TASK" starts one.'
-        return "The hub is away; waiting for it." if self.app.feed.is_away else "Loading the run …"
+        return (
+            "The hub is away; waiting for it."
+            if self.app.feed.is_away
+            else f"Loading the run {self.app.look.signs.cut}"
+        )
 
     def _hints(self) -> tuple[Hint, ...]:
         """First what can be done with the selected agent as it is now."""

@@ -92,9 +92,10 @@ FULL = [
     _key("tab", "step(1)", "next agent", "the next agent"),
     _key("shift+tab", "step(-1)", "agent before", "the agent before"),
 ]
+# No priority here: a key that went before the letters typed just ahead of it would cut them off.
 STEERING = [
-    _key("ctrl+s,f9,ctrl+enter", "submit", "send", "send it", priority=True),
-    _key("escape", "back", "keep for later", "close the form; what was written in it is kept", priority=True),
+    _key("ctrl+s,f9,ctrl+enter", "submit", "send", "send it"),
+    _key("escape", "back", "keep for later", "close the form; what was written in it is kept"),
 ]
 PICTURE = [
     _key("escape", "back", "back", "back to the grid"),

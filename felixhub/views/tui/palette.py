@@ -21,7 +21,7 @@ LEFT_OUT = ("command_palette",)
 
 
 def entries(top: RunApp, go_to: Callable[[str], None]) -> Iterator[SystemCommand]:
-    """In the order in which they are most wanted."""
+    """Every command of `keys.COMMON`, every agent, the themes; Textual lists them by their titles."""
     for binding in keys.COMMON:
         if binding.action in LEFT_OUT:
             continue

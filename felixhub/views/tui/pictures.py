@@ -48,6 +48,7 @@ class Picture(Screen[None], Viewed):
         yield self._bar
 
     def refresh_view(self) -> None:
+        self.app.keep_selected()
         feed = self.app.feed
         self._heading.show(self.app.seen, is_away=feed.is_away, gaps_repaired=feed.gaps_repaired, page="")
         if self.app.seen is not None and self._body.size.height:

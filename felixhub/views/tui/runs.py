@@ -23,6 +23,8 @@ from felixhub.views.tui.look import Look
 WIDTH_MAX = 120
 TASK_COLUMNS_MIN = 12
 ROW = "{run:<24} {status:<10} {ago:<17} {workflow:<10} "
+ROW_NARROW = "{run:<24} {status:<10} {ago:<17} "
+COLUMNS_NARROW = 90  # a terminal with fewer has no room for the workflow
 FRAME_COLUMNS = 10  # of the window around a row
 
 
@@ -67,7 +69,8 @@ class Runs(ModalScreen[str | None]):
             status = "awaiting"
         ago = wording.span(max(0.0, self._now - float(row.get("started_at") or self._now)))
         workflow = str(row.get("workflow", ""))
-        said = ROW.format(run=row["run"], status=status, ago=f"{ago} ago", workflow=workflow)
+        row_format = ROW_NARROW if self.app.size.width < COLUMNS_NARROW else ROW
+        said = row_format.format(run=row["run"], status=status, ago=f"{ago} ago", workflow=workflow)
         room = max(TASK_COLUMNS_MIN, min(WIDTH_MAX, self.app.size.width) - FRAME_COLUMNS - len(said))
         task = self._look.line(str(row.get("task", "")))
         if cell_len(task) > room:

@@ -50,7 +50,7 @@ class Words:
 
 
 class SteeringForm(ModalScreen[Words | None], Viewed):
-    """Ends with what is to be sent, or with None when it was closed; `keep` is told of every change."""
+    """Ends with what is to be sent, or with None when it was closed; every change is kept in the app's drafts."""
 
     BINDINGS: ClassVar[list[BindingType]] = list(keys.STEERING)
     DEFAULT_CSS = """
@@ -68,11 +68,11 @@ class SteeringForm(ModalScreen[Words | None], Viewed):
     AUTO_FOCUS = "#wrong"
     app: RunApp
 
-    def __init__(self, top: RunApp, view: AgentView, verb: Verb, draft: Words) -> None:
+    def __init__(self, top: RunApp, run: str, view: AgentView, verb: Verb, draft: Words) -> None:
         super().__init__()
+        self._run = run
         self._view = view
         self._verb = verb
-        self._draft = draft
         self._tail = Static(classes="tail", markup=False)
         self._fault = Static(classes="fault", markup=False)
         self._areas = {name: TextArea(getattr(draft, name), id=name) for name, _ in FIELDS}
@@ -104,9 +104,9 @@ class SteeringForm(ModalScreen[Words | None], Viewed):
         self.draw({self._view.agent})
 
     def draw(self, agents: set[str]) -> None:
-        """The end of the text as it is now."""
+        """The end of the text as it is now; it stays when the grid goes over to another run."""
         view = self.app.view_of(self._view.agent)
-        if view is None or view.agent not in agents:
+        if view is None or view.agent not in agents or self.app.seen is None or self.app.seen.run != self._run:
             return
         thought = self.app.feed.thought(view.thought)
         width = max(20, self._tail.content_size.width or 54)
@@ -121,7 +121,7 @@ class SteeringForm(ModalScreen[Words | None], Viewed):
         return Words(**{name: area.text.strip() for name, area in self._areas.items()})
 
     def on_text_area_changed(self) -> None:
-        self.app.drafts[self._view.agent] = self.words
+        self.app.drafts[self._run, self._view.agent] = self.words
 
     def action_submit(self) -> None:
         words = self.words

@@ -22,7 +22,7 @@ from felixhub.views.tui import keys
 from felixhub.views.tui.app import RunApp
 from felixhub.views.tui.asking import Ask
 from felixhub.views.tui.commander import Outcome
-from felixhub.views.tui.exporting import ExportForm, Wish, unused, write_export
+from felixhub.views.tui.exporting import ExportForm, Wish, unused, write_export, write_new
 from felixhub.views.tui.grid_screen import GridScreen
 from felixhub.views.tui.help import Help
 from felixhub.views.tui.palette import entries
@@ -100,11 +100,12 @@ class Top(RunApp):
 
             def then(outcome: Outcome) -> None:
                 if outcome.ok:
-                    self.drafts.pop(view.agent, None)
+                    self.drafts.pop((run, view.agent), None)
 
             self.command(do, then)
 
-        self.push_screen(SteeringForm(self, view, verb, self.drafts.get(view.agent, Words())), submitted)
+        draft = self.drafts.get((run, view.agent), Words())
+        self.push_screen(SteeringForm(self, run, view, verb, draft), submitted)
 
     def action_approve(self) -> None:
         chosen = self.chosen()
@@ -179,7 +180,7 @@ class Top(RunApp):
         file = unused(self.options.folder, name, "md")
 
         def save() -> str:
-            file.write_bytes(text.encode())
+            write_new(file, text.encode())
             return f"saved {file.name}"
 
         self.in_background(save)

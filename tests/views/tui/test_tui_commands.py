@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual import events
 from textual.widgets import Input, RadioSet
 from top_pilot import Driver, drive, top_on
 
@@ -75,7 +76,7 @@ def test_s_steers_with_three_fields_while_the_panes_go_on(hub: HubForTests, send
         await top.until_shown("first try")
         await top.press("s")
         await top.until_shown("What is wrong?")
-        assert top.text.count("first try") >= 2, "the end of the partial text is in the form"
+        await top.until(lambda: top.text.count("first try") >= 2, "the end of the partial text is in the form")
         await top.press(send)
         await top.until_shown("Say what is wrong, what instead")
         await top.type("too long")
@@ -102,6 +103,30 @@ def test_s_steers_with_three_fields_while_the_panes_go_on(hub: HubForTests, send
     drive(top_on(hub), steps)
 
 
+@pytest.mark.parametrize("leave", ["ctrl+s", "escape"])
+def test_what_was_typed_in_one_go_is_whole_when_it_is_sent_or_kept(hub: HubForTests, leave: str) -> None:
+    """A loop that is busy takes many keys at once; the last of them ends the form."""
+    run = hub.run(ada=[Script("first try ", HOLD), Script("second try")]).id
+    said = "it names no owner and no date"
+
+    async def steps(top: Driver) -> None:
+        await top.until_shown("first try")
+        await top.press("s")
+        await top.until_shown("What is wrong?")
+        for char in said:
+            top.app.post_message(events.Key("space" if char == " " else char, char))
+        top.app.post_message(events.Key(leave, None))
+        await top.until_gone("What is wrong?")
+        if leave == "escape":
+            await top.until(lambda: top.app.drafts[run, "ada"].wrong == said, "the draft is whole")
+            return
+        await top.until_said("steering ada")
+        (done,) = _commands(hub, run)
+        assert done.args["wrong"] == said
+
+    drive(top_on(hub), steps)
+
+
 def test_a_draft_is_kept_by_agent_and_a_refusal_keeps_it(hub: HubForTests) -> None:
     run = _pair(hub)
 
@@ -121,7 +146,7 @@ def test_a_draft_is_kept_by_agent_and_a_refusal_keeps_it(hub: HubForTests) -> No
             client.cancel(run)
         await top.press("ctrl+s")
         await top.until_said("run")
-        assert set(top.app.drafts) == {"ada", "bob"}
+        assert set(top.app.drafts) == {(run, "ada"), (run, "bob")}
 
     drive(top_on(hub), steps)
 
@@ -254,7 +279,11 @@ def test_e_exports_into_a_file_that_is_not_there_yet(hub: HubForTests, tmp_path:
         await top.press("escape", "e")
         await top.until_shown("Export this run")
         top.app.screen.query_one(RadioSet).focus()
+        await top.until_shown("(*) Markdown")
+        await top.until_shown("( ) HTML page")
         await top.press("down", "space")
+        await top.until_shown("( ) Markdown")
+        await top.until_shown("(*) HTML page")
         await top.until(lambda: top.app.screen.query_one("#file", Input).value.endswith(".html"))
         await top.press("tab", "enter")
         await top.until(lambda: files("*.html"))
@@ -309,6 +338,37 @@ def test_shift_r_chooses_among_runs_live_and_finished(hub: HubForTests) -> None:
     drive(top_on(hub), steps)
 
 
+def test_in_a_narrow_terminal_a_run_is_one_line_of_the_list(hub: HubForTests) -> None:
+    run = hub.run(task="count the buses", ada=Script("ada begins. ", HOLD)).id
+
+    async def steps(top: Driver) -> None:
+        await top.until_shown("ada begins.")
+        await top.press("R")
+        await top.until_shown("1 run on this hub")
+        (row,) = [line for line in top.text.split("\n") if run in line and "ago" in line]
+        assert "count the b" in row
+
+    drive(top_on(hub), steps, size=(80, 24))
+
+
+def test_a_run_that_was_removed_before_it_is_chosen_is_said(hub: HubForTests) -> None:
+    old = hub.run(ada="All of the first.")
+    old.wait(timeout_s=60.0)
+    hub.run(bob=Script("the second begins ", HOLD))
+
+    async def steps(top: Driver) -> None:
+        await top.until_shown("the second begins")
+        await top.press("R")
+        await top.until_shown("2 runs on this hub")
+        with hub.connect() as client:
+            assert client.remove(old.id)
+        await top.press("end", "enter")
+        await top.until_said("there is no run")
+        await top.until_shown("the second begins")
+
+    drive(top_on(hub), steps)
+
+
 def test_a_hub_that_is_away_is_said_by_the_command(hub: HubForTests) -> None:
     hub.run(ada=Script("ada begins. ", HOLD))
 
@@ -320,5 +380,26 @@ def test_a_hub_that_is_away_is_said_by_the_command(hub: HubForTests) -> None:
         assert top.app.agent == "ada"
         await top.until_said("no hub")
         hub.start()
+
+    drive(top_on(hub), steps)
+
+
+def test_a_draft_belongs_to_its_run(hub: HubForTests) -> None:
+    """The grid goes over to the next run by itself; what was written for the one before is not for this one."""
+    first = hub.run(ada=Script("first run ", HOLD))
+
+    async def steps(top: Driver) -> None:
+        await top.until_shown("first run")
+        await top.press("s")
+        await top.until_shown("What is wrong?")
+        await top.type("for the first")
+        with hub.connect() as client:
+            client.cancel(first.id)
+        second = hub.run(ada=Script("second run ", HOLD))
+        await top.until(lambda: top.app.seen is not None and top.app.seen.run == second.id, "the next run is shown")
+        await top.until(lambda: top.text.count("second run") == 1, "the form shows nothing of another run")
+        await top.press("escape", "s")
+        await top.until_shown("What is wrong?")
+        assert "for the first" not in top.text
 
     drive(top_on(hub), steps)

@@ -177,9 +177,49 @@ def test_plain_ascii(hub: HubForTests) -> None:
     async def steps(top: Driver) -> None:
         await top.until_shown("> streaming")
         await top.until_shown("+ final")
-        for keys in ((), ("enter",), ("escape", "t"), ("h",), ("escape", "question_mark")):
+        screens = ["t", "h", "question_mark", "e", "slash", "s", "R"]
+        for keys in ((), ("enter",), ("slash",), ("escape",), *(("escape", key) for key in screens)):
             await top.press(*keys)
             await top.pilot.pause(0.3)
             assert top.text.isascii(), {char for char in top.text if not char.isascii()}
 
     drive(top_on(hub, look=Look(ascii_only=True, moves=False)), steps)
+
+
+def test_a_filter_in_the_grid_does_not_take_the_full_screen_away(hub: HubForTests) -> None:
+    """Who filters by a state and opens a text goes on reading it when that state ends."""
+    hub.run(ada=Script("ada begins. ", HOLD), bob=Script("bob begins. ", HOLD, "bob ends."))
+
+    async def steps(top: Driver) -> None:
+        await top.until_shown("bob begins.")
+        await top.until_shown("ada begins.")
+        await top.press("slash")
+        await top.type("streaming")
+        await top.press("enter", "tab", "enter")
+        await top.until_shown("2 of 2")
+        hub.release("bob")
+        await top.until_state("bob", "final")
+        await top.until_shown("bob begins. bob ends.")
+        await top.pilot.pause(1.0)
+        assert "bob" in str(top.app.agent) and "2 of 2" in top.text
+        await top.press("tab")
+        await top.until_shown("1 of 2")
+        await top.press("escape")
+        await top.until_shown("1 shown")
+
+    drive(top_on(hub), steps)
+
+
+def test_the_full_screen_says_that_the_hub_is_away(hub: HubForTests) -> None:
+    hub.run(ada=Script("ada begins. ", HOLD))
+
+    async def steps(top: Driver) -> None:
+        await top.until_shown("ada begins.")
+        await top.press("enter")
+        await top.until_shown("1 of 1")
+        hub.kill()
+        await top.until_shown("hub away")
+        hub.start()
+        await top.until_gone("hub away")
+
+    drive(top_on(hub), steps)
