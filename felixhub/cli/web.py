@@ -15,7 +15,7 @@ import webbrowser
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from signal import SIGINT
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from felixhub.cli.main import EXIT_INTERRUPTED
 from felixhub.cli.processes import settings_for
@@ -70,7 +70,7 @@ def web(
         cross_origins=origins,
     )
     address = f"http://{_shown(host)}:{port}/"
-    full = f"{address}?token={token}" if options.token_for_all else address
+    full = f"{address}?token={quote(token, safe='')}" if options.token_for_all else address
 
     def ready() -> None:
         print(f"felixhub web at {full}", flush=True)
@@ -132,8 +132,8 @@ def _hosts(host: str, port: int, allowed: Sequence[str]) -> frozenset[str]:
 
 def _origin(url: str) -> str:
     """A front end's origin as browsers send it. Raises ConfigError."""
-    parts = urlsplit(url)
     with contextlib.suppress(ValueError):
+        parts = urlsplit(url)
         if parts.scheme in ("http", "https") and parts.hostname and parts.path in ("", "/") and not parts.query:
             shown = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
             usual = {"http": 80, "https": 443}[parts.scheme]

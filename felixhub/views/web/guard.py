@@ -7,17 +7,17 @@ from running or embedding anything. Must not: look at a body.
 from __future__ import annotations
 
 import secrets
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from felixhub.views.web.gateway import WebOptions
 from felixhub.views.web.refusal import Refusal
 
-COOKIE = "felixhub-token"
+COOKIE = "felixhub-token-{port}"  # a browser keeps cookies by host alone, and two gateways have two tokens
 TOKEN_HEADER = "x-felixhub-token"
 ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-FelixHub-Token"
 PREFLIGHT_S = 600
@@ -37,6 +37,7 @@ HEADERS = {
 OPEN_PATHS = ("/healthz",)  # without a token, always
 OPEN_PREFIX = "/static/"
 READING = ("GET", "HEAD")
+OTHER_SITES = ("cross-site", "same-site")  # the latter: another port of this host
 METHODS = (*READING, "POST", "OPTIONS")
 
 
@@ -89,8 +90,10 @@ class Guard:
         method = scope["method"]
         if method not in METHODS:
             raise Refusal(405, "bad_method", f"there is nothing here for {method[:20]}")
-        if len(headers.getlist("origin")) > 1 or (
-            origin is not None and not is_cross and origin.lower() not in options.origins
+        if (
+            len(headers.getlist("origin")) > 1
+            or (origin is not None and not is_cross and origin.lower() not in options.origins)
+            or (origin is None and _is_foreign(headers))
         ):
             raise Refusal(403, "foreign_origin", "a page of another site may not do this: name it with --allow-origin")
         if method == "OPTIONS":
@@ -115,9 +118,9 @@ class Guard:
                 self._check(given)
                 # Out of the address bar, the history and every log.
                 answer = RedirectResponse("/", 303)
-                answer.set_cookie(COOKIE, options.token, httponly=True, samesite="strict", path="/")
+                answer.set_cookie(_cookie_of(scope), options.token, httponly=True, samesite="strict", path="/")
                 return answer
-            self._check(_bearer(headers) or headers.get(TOKEN_HEADER) or _cookie(headers))
+            self._check(_bearer(headers) or headers.get(TOKEN_HEADER) or _cookie(scope, headers))
             if method not in READING and _bearer(headers) is None and headers.get(TOKEN_HEADER) is None:
                 # A cookie comes by itself: whoever commands shows that it knows the token.
                 raise Refusal(401, "no_token", "send the token in the header X-FelixHub-Token")
@@ -133,17 +136,26 @@ class Guard:
             raise Refusal(401, "wrong_token", "this is not the token: open the address that felixhub web printed")
 
 
+def _is_foreign(headers: Headers) -> bool:
+    """Another site's page asks without saying Origin, as for a picture: it sees nothing, but would keep us busy.
+
+    A link that somebody follows is none of these.
+    """
+    return headers.get("sec-fetch-site") in OTHER_SITES and headers.get("sec-fetch-mode") != "navigate"
+
+
 def _bearer(headers: Headers) -> str | None:
     kind, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() if kind.lower() == "bearer" and token.strip() else None
 
 
-def _cookie(headers: Headers) -> str | None:
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return None
-    return found.value if found is not None else None
+def _cookie(scope: Scope, headers: Headers) -> str | None:
+    # Those of every port of this host come along: whatever theirs look like, ours is found.
+    return cookie_parser(headers.get("cookie", "")).get(_cookie_of(scope))
+
+
+def _cookie_of(scope: Scope) -> str:
+    return COOKIE.format(port=scope["server"][1])
 
 
 def _in_query(scope: Scope) -> str | None:

@@ -17,8 +17,10 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from felixhub.core.coalescing import Batch, merged
-from felixhub.core.events import parse_event
+from felixhub.core.errors import FelixError
+from felixhub.core.events import Event, parse_event
 from felixhub.core.messages import Replay
+from felixhub.logs import get_log
 from felixhub.transport.address import NoHub
 from felixhub.transport.control import ControlClient, HubRefused, TooMuch, new_id
 from felixhub.views.web import bounds
@@ -30,7 +32,7 @@ from felixhub.views.web.refusal import Refusal
 from felixhub.views.web.viewer import Viewer
 
 TAIL_MAX = 10_000_000
-_POSITION = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.]{0,63})-([0-9]{1,16})")
+_POSITION = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.]{0,63})-([0-9]{1,15})")
 
 
 class Stream(EventSourceResponse):
@@ -100,34 +102,41 @@ def _position(request: Request) -> tuple[str, int] | None:
 
 async def _catch_up(gateway: Gateway, feed: Feed, viewer: Viewer, boot: str, seq: int) -> None:
     """What a viewer has missed, from the hub; or the news that it must start over."""
+    try:
+        viewer.on_missed(await _missed(gateway, feed, boot, seq), after=seq)
+    except TooMuch:
+        viewer.on_not_missed("too much has happened since")
+    except Refusal:
+        viewer.on_not_missed("too many viewers come back at once")
+    except FelixError as error:
+        viewer.on_not_missed(str(error))
+    except Exception:  # noqa: BLE001  (it would wait for ever)
+        get_log("web").error("catch_up_failed", run=feed.id, exc_info=True)
+        viewer.on_not_missed("the gateway failed to find what was missed: its log says more")
+
+
+async def _missed(gateway: Gateway, feed: Feed, boot: str, seq: int) -> Batch | None:
+    """All events after a position as one batch, None for nothing. Waits for a hub that is away or busy."""
     while True:
         await feed.settled.wait()
-        if feed.why_over is not None:
-            return
-        if feed.position == f"{boot}-{seq}":
-            viewer.on_missed(None)
-            return
+        if feed.why_over is not None or feed.position == f"{boot}-{seq}":
+            return None
         try:
-            lines = await gateway.ask(lambda client: _missed(client, feed.id, boot, seq))
+            found = await gateway.ask(lambda client: _replayed(client, feed.id, boot, seq))
         except NoHub:
             continue
-        except TooMuch:
-            viewer.on_not_missed("too much has happened since")
-            return
         except HubRefused as error:
-            if error.code == "busy":
-                await asyncio.sleep(1.0)
-                continue
-            viewer.on_not_missed(str(error))
-            return
-        except Refusal:
-            viewer.on_not_missed("too many viewers come back at once")
-            return
-        found = [parse_event(line) for line in lines]
-        viewer.on_missed(Batch(merged(found), feed.position_of(found[-1].seq)) if found else None)
-        return
+            if error.code != "busy":
+                raise
+            await asyncio.sleep(1.0)
+            continue
+        return Batch(found, feed.position_of(found[-1].seq)) if found else None
 
 
-def _missed(client: ControlClient, run: str, boot: str, seq: int) -> list[bytes]:
+def _replayed(client: ControlClient, run: str, boot: str, seq: int) -> list[Event]:
+    """Parsed here, in the desk's thread: many may come back at once."""
     request = Replay(id=new_id(), run=run, after=seq, boot=boot if seq else None)
-    return client.pages(request, bytes_max=bounds.CATCH_UP_BYTES_MAX)
+    found = [parse_event(line) for line in client.pages(request, bytes_max=bounds.CATCH_UP_BYTES_MAX)]
+    if found and found[0].prev != seq:
+        raise HubRefused("reset", "this position is not one of this run: start over")
+    return merged(found)

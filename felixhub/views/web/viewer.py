@@ -32,6 +32,7 @@ class Viewer:
         self._latest: dict[str, bytes] = {}  # of each kind of which only the newest matters
         self._why_reset: str | None = None
         self._why_gone: str | None = None
+        self._is_over = False  # It has been told that there is nothing more to come.
         self._stopped = False
         self._wake = asyncio.Event()
         self._wake.set()
@@ -88,17 +89,22 @@ class Viewer:
         self._wants_snapshot = False
         self._is_waiting = True
 
-    def on_missed(self, batch: Batch | None) -> None:
-        """What it missed up to now, None for nothing: it goes on without a snapshot."""
-        if self._wants_snapshot:
-            return  # The log has become another one meanwhile.
-        figures.CAUGHT_UP.inc()
+    def on_missed(self, batch: Batch | None, *, after: int) -> None:
+        """What it missed after this seq up to now, None for nothing: it goes on without a snapshot."""
+        feed = self.feed
+        if feed is None or self._wants_snapshot or self._why_gone is not None:
+            return  # The log has become another one meanwhile, or there is none.
         self._is_waiting = False
         if batch is not None:
             self._backlog.precede(batch)
         if self._backlog.is_lost:
             self.on_not_missed("too much has happened since")
-        self._wake.set()
+            return
+        figures.CAUGHT_UP.inc()
+        # The words for it, and what it has come to: a run that has ended tells neither again.
+        lines = [line for line in feed.lines() if line["seq"] > after]
+        self._lines = [frame("lines", json_bytes(lines))] if lines else []
+        self.on_state(feed.state(curve=self.curve))
 
     def on_not_missed(self, why: str) -> None:
         """It cannot go on where it was."""
@@ -122,7 +128,7 @@ class Viewer:
                         return
                     figures.SENT_BYTES.inc(len(chunk))
                     yield chunk
-            if self._stopped or self._why_gone is not None:
+            if self._stopped or self._is_over:
                 return
 
     def _take(self) -> Iterator[bytes]:
@@ -131,16 +137,17 @@ class Viewer:
             why, self._why_reset = self._why_reset, None
             yield frame("reset", json_bytes({"why": why}))
         if self._why_gone is not None:
+            self._is_over = True
             yield frame("gone", json_bytes({"why": self._why_gone}))
             return
         if self.feed is not None and not self._is_waiting:
             if self._wants_snapshot:
                 yield from self._snapshot(self.feed)
-            batch = self._backlog.take()
+            # The words first: cut off between the two, it gets them twice rather than never.
+            batch, lines, self._lines = self._backlog.take(), self._lines, []
+            yield from lines
             if batch is not None:
                 yield batch_frame(batch)
-            lines, self._lines = self._lines, []
-            yield from lines
         latest, self._latest = self._latest, {}
         yield from latest.values()
 

@@ -78,6 +78,20 @@ def test_a_foreign_origin_is_refused(lone: Web, origin: str) -> None:
         assert "access-control-allow-origin" not in answer.headers
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_foreign_page_that_asks_as_for_a_picture_keeps_nobody_busy(lone: Web, site: str) -> None:
+    asked = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
+    for path in ("/api/events", "/api/runs/x/events", "/api/runs/x/document.pdf", "/"):
+        answer = lone.request("GET", path, None, asked)
+        assert (answer.status, answer.code) == (403, "foreign_origin"), path
+    # Who follows a link, and a front end that was allowed, may come.
+    assert lone.request("GET", "/", None, {**asked, "Sec-Fetch-Mode": "navigate"}).status == 200
+    cors = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "cors", "Origin": FRONT_END}
+    assert lone.request("GET", "/api/runs", None, cors).status == 200
+    own = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "no-cors"}
+    assert lone.request("GET", "/static/mark.svg", None, own).status == 200
+
+
 def test_our_own_origin_may_ask(lone: Web) -> None:
     answer = lone.get("/api/runs", Origin=f"http://127.0.0.1:{lone.port}")
     assert answer.status == 200
@@ -143,10 +157,26 @@ def test_the_printed_address_becomes_a_cookie_that_scripts_cannot_read(locked: W
     assert locked.get("/api/runs", Cookie=sent).status == 200
     assert locked.get("/", Cookie=sent).status == 200
     assert locked.get("/?token=wrong").status == 401
-    assert locked.get("/api/runs", Cookie="felixhub-token=wrong").code == "wrong_token"
+    name, _, _ = sent.partition("=")
+    assert locked.get("/api/runs", Cookie=f"{name}=wrong").code == "wrong_token"
+    # A browser keeps cookies by host: those of another gateway, and of whatever else is served here, come along.
+    assert str(locked.port) in name
+    for other in ("felixhub-token-1=theirs", '_xsrf=2|1:0|"{', "a b=c", "=", 'json={"x": [1, 2]}'):
+        assert locked.get("/api/runs", Cookie=f"{other}; {sent}; {other}").status == 200, other
     # A cookie comes by itself with whatever a browser sends: it is no command.
     body = {"Content-Type": "application/json", "Cookie": sent}
     assert locked.request("POST", "/api/runs", b'{"task": "x"}', body).code == "no_token"
+
+
+def test_the_printed_address_works_whatever_the_token_is_made_of(place: Place) -> None:
+    """As `openssl rand -base64 24` makes them, and worse."""
+    file = place.folder / "token"
+    file.write_text('aGVsbG8+/d29y==&bGQ#%41;x"y')
+    file.chmod(0o600)
+    web = Web(place, "--token-file", str(file))
+    answer = web.get(web.address.removeprefix(f"http://127.0.0.1:{web.port}"))
+    assert answer.status == 303, answer.body
+    assert web.get("/", Cookie=answer.headers["set-cookie"].rpartition("; HttpOnly")[0]).status == 200
 
 
 # ---- paths, methods, bodies ------------------------------------------------------------------------------------------

@@ -98,8 +98,9 @@ def test_a_token_file_that_others_can_read_is_refused(place: Place) -> None:
 
 @pytest.mark.parametrize(
     ("flag", "value"),
-    [("--allow-origin", "*"), ("--allow-origin", "null"), ("--allow-origin", "http://x/path"), ("--allow-host", "*"),
-     ("--allow-host", "http://x"), ("--host", "no.such.host.invalid")],
+    [("--allow-origin", "*"), ("--allow-origin", "null"), ("--allow-origin", "http://x/path"),
+     ("--allow-origin", "http://[::1"), ("--allow-host", "*"), ("--allow-host", "http://x"),
+     ("--host", "no.such.host.invalid")],
 )  # fmt: skip
 def test_what_cannot_be_allowed_is_said(place: Place, flag: str, value: str) -> None:
     more = ("--token-file", str(_token(place))) if flag == "--host" else ()

@@ -172,7 +172,8 @@ export class Documents {
     try {
       await whilePending(button, async () => {
         const response = await getFile(`${runPath(this.page.run)}/document.${kind}`);
-        const name = /filename="?([^";]+)/.exec(response.headers.get("Content-Disposition") ?? "")?.[1] ?? `${this.page.run}.${kind}`;
+        const told = /filename\*=UTF-8''([^;]+)/.exec(response.headers.get("Content-Disposition") ?? "")?.[1];
+        const name = told ? decodeURIComponent(told) : `${this.page.run}.${kind}`;
         const link = el("a", { href: URL.createObjectURL(await response.blob()), download: name });
         document.body.append(link);
         link.click();

@@ -28,7 +28,7 @@ dialog.querySelector("form").addEventListener("submit", async (event) => {
   const text = $("edit-text").value;
   const reply = await submit(dialog, $("edit-send"), () => post(`${sectionPath(page.run, section.name)}/edit`, { text, version }));
   if (!reply) return;
-  drafts.delete(`${page.run}/${section.name}`);
+  now.was = text; // What is saved is no draft.
   tell(reply.sentence ?? "Saved.");
 });
 

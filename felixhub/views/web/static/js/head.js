@@ -22,6 +22,7 @@ export class Head {
     setText($("run-about"), "");
     setText($("run-said"), "");
     $("outcome").hidden = true;
+    $("outcome").lastKey = null;
     showState($("run-state"), ["○", "looking it up", ""]);
   }
 

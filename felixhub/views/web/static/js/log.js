@@ -29,12 +29,17 @@ export class Log {
   }
 
   clear() {
+    this.startOver();
+    $("log-filter").value = "";
+  }
+
+  startOver() {
     this.lines = [];
     this.waiting = [];
     this.unseen = 0;
     this.isFollowing = true;
     this.box.replaceChildren();
-    $("log-filter").value = "";
+    setText($("log-counts"), "");
   }
 
   take(lines) {

@@ -44,6 +44,7 @@ class Page {
       events: (events) => this.take(events),
       state: (overview) => this.setState(overview),
       lines: (lines) => this.log.take(lines),
+      reset: () => this.log.startOver(), // What was shown is void, the numbers of its lines too.
       hub: (data) => this.connection.setHub(data.state),
       runs: (runs) => this.home.showRuns(runs),
       gone: ({ why }) => this.gone(why),

@@ -1,6 +1,9 @@
 // The one EventSource of this page. Owns: connecting, coming back where it was, and what the connection is called.
 // Must not: understand what comes. It comes back by itself, after the last id.
 
+// A browser has six connections to one host for all its tabs: more tabs than that, and the next one, and every command,
+// would wait for ever. One that nobody sees lets go of its own, and goes on where it was when it is seen again.
+const HIDDEN_MS = 10_000;
 const AGAIN_S = [0.5, 1, 2, 4];
 const KINDS = ["snapshot", "state", "lines", "hub", "runs", "reset", "gone"];
 
@@ -13,6 +16,12 @@ export class Stream {
     this.lastId = "";
     this.tries = 0;
     this.timer = 0;
+    this.resting = 0;
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden || this.source || !this.path) return this.restIfHidden();
+      this.told.connection("connecting", "");
+      this.connect();
+    });
   }
 
   open(path) {
@@ -25,10 +34,20 @@ export class Stream {
   }
 
   close() {
+    this.rest();
+    this.path = null;
+  }
+
+  rest() {
     clearTimeout(this.timer);
+    clearTimeout(this.resting);
     this.source?.close();
     this.source = null;
-    this.path = null;
+  }
+
+  restIfHidden() {
+    clearTimeout(this.resting);
+    if (document.hidden) this.resting = setTimeout(() => this.rest(), HIDDEN_MS);
   }
 
   // Something is missing: from the beginning.
@@ -41,6 +60,7 @@ export class Stream {
     if (this.lastId) url.searchParams.set("last_event_id", this.lastId);
     const source = new EventSource(url);
     this.source = source;
+    this.restIfHidden();
     const heard = (tell) => (message) => {
       if (source !== this.source) return;
       if (message.lastEventId) this.lastId = message.lastEventId;
