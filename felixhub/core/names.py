@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import StringConstraints
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+SELECTIONS = ("latest", "all")  # reserved: what a viewer says in place of a run's name
 HUB = "hub"  # reserved: the agent part of a topic where there is no agent
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]

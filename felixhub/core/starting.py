@@ -16,6 +16,7 @@ from felixhub.core.expansion import expand
 from felixhub.core.limits import Limits
 from felixhub.core.memory import Memory
 from felixhub.core.messages import Failed, Ok, Start
+from felixhub.core.names import SELECTIONS
 from felixhub.core.soundness import faults
 from felixhub.core.workflow import Card, RunSettings, Workflow
 
@@ -82,6 +83,8 @@ def start(memory: Memory, request: Start, now: float, prepared: Prepared) -> Dec
 def check(memory: Memory, request: Start) -> None:
     """Raise ProtocolViolation if the run cannot be started."""
     limits = memory.limits
+    if request.id in SELECTIONS:
+        raise ProtocolViolation("bad_message", f"a run cannot be called '{request.id}': that selects runs", field="id")
     if sum(run.ended is None for run in memory.runs.values()) >= limits.open_runs_max:
         raise ProtocolViolation("too_many_runs", f"{limits.open_runs_max} runs are unfinished: wait, or cancel one")
     if len(request.documents) > limits.documents_max:

@@ -922,6 +922,13 @@ def test_a_start_is_done_once() -> None:
     assert len(team.of(RunStarted)) == 1
 
 
+@pytest.mark.parametrize("name", ["latest", "all"])
+def test_a_run_is_not_called_what_selects_runs(name: str) -> None:
+    team = Team()
+    assert code(team.start(name)) == "bad_message"
+    assert team.log == []
+
+
 def test_a_start_that_is_refused() -> None:
     team = Team(limits=replace(DEFAULT_LIMITS, open_runs_max=1, documents_max=1))
     assert code(team.start(workflow=solo(agent="nobody"))) == "bad_workflow"
