@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from felixhub.cli.helping import Commands
 from felixhub.cli.options import Data, Json, Llm, Model
 
 if TYPE_CHECKING:
     from felixhub.llm.endpoint import Endpoint
     from felixhub.settings.settings import Settings
 
-app = typer.Typer(
+app = Commands(
     help="""The settings: what is set, to what, and where.
 
 \b

@@ -16,6 +16,7 @@ from felixhub.core.messages import Replay
 from felixhub.documents.document import document_of
 from felixhub.documents.exporting import exported, file_name, told_by
 from felixhub.transport.control import ControlClient, new_id
+from felixhub.views.safe_text import safe_line
 
 SAME_NAMES_MAX = 1_000
 
@@ -44,6 +45,7 @@ def export_run(run: str, kind: str, output: Path | None, *, appendix: bool, hub:
             output.write_bytes(data)
         except OSError as error:
             raise ConfigError(f"cannot write the export: {error.strerror}", place=Place(str(output))) from None
+        print(f"written to {safe_line(str(output))}", file=sys.stderr)
 
 
 def _made(lines: list[bytes], kind: str, *, appendix: bool) -> bytes:

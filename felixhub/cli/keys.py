@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from felixhub.cli.helping import Commands
 from felixhub.cli.options import Data, Json
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 ROLES = ("worker", "viewer", "operator")
 
-app = typer.Typer(
+app = Commands(
     help="""The keys of those who may reach this hub over the network.
 
 \b

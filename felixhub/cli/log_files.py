@@ -210,7 +210,11 @@ def _pretty(line: Line, look: Look) -> str:
     entry = line.entry
     when = _clock(line.at)
     level = str(entry.get("level", ""))
-    values = " ".join(f"{key}={_value(value)}" for key, value in islice(entry.items(), 50) if key not in HEAD)
+    values = " ".join(
+        f"{key}={_value(value)}"
+        for key, value in islice(entry.items(), 50)
+        if key not in HEAD and value is not None and (key, value) != ("agent", line.name)  # A worker is its agent.
+    )
     event = look.paint(safe_line(str(entry.get("event", ""))), TONES.get(level, "strong"))
     note = f"{level}: " if level not in ("info", "") else ""
     shown = f"{look.paint(when, 'dim')} {safe_line(line.name):<12} {note}{event} {safe_line(values)}".rstrip()

@@ -41,7 +41,10 @@ Model = Annotated[
     str | None, typer.Option("--model", help="The model; by default the first the server offers.", metavar="NAME")
 ]
 Task = typer.Argument(help="The task; '-' reads it from standard input.", metavar="TASK")
-Out = Annotated[Path | None, typer.Option("--out", help="Also write the result to this file.", metavar="FILE")]
+Out = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", "--out", help="Also write the result to this file.", metavar="FILE"),
+]
 Run = Annotated[str, typer.Argument(help="The run's id; `latest` for the newest.", metavar="RUN")]
 Review = Annotated[bool, typer.Option("--review", help="Each section waits for your approval.")]
 Budget = Annotated[

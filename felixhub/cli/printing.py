@@ -6,14 +6,17 @@ Owns: columns, and that nothing printed on a terminal is obeyed there. Must not:
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
+from felixhub.views.console_look import detect_look
 from felixhub.views.safe_text import safe_json, safe_line
-from felixhub.views.text_width import text_width
+from felixhub.views.text_width import cut, text_width
 
 GAP = "  "
+COLUMNS_ELSEWHERE = 80  # of a terminal that does not know its width
 
 
 def print_json(value: Any) -> None:
@@ -38,5 +41,11 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def print_table(rows: Sequence[Sequence[str]]) -> None:
-    print("\n".join(table(rows)))
+def print_table(rows: Sequence[Sequence[str]], *, fit: bool = False) -> None:
+    """`fit`: on a terminal no line is wider than it."""
+    lines = table(rows)
+    if fit and sys.stdout.isatty():
+        columns = os.get_terminal_size(sys.stdout.fileno()).columns or COLUMNS_ELSEWHERE
+        sign = detect_look(sys.stdout, os.environ).signs.cut
+        lines = [cut(line, columns, sign) for line in lines]
+    print("\n".join(lines))

@@ -21,7 +21,7 @@ from felixhub.client.runs import named as named
 from felixhub.client.starting import Wishes, build_start, choose_endpoint
 from felixhub.core.errors import ConfigError, Place
 from felixhub.core.follower import Follower
-from felixhub.transport.control import ControlClient
+from felixhub.transport.control import ControlClient, wait_for_hub
 from felixhub.transport.subscriber import Subscription
 from felixhub.views import wording
 from felixhub.views.console import ConsoleOptions, Outcome, watch
@@ -165,9 +165,11 @@ def start_and_watch(
     settings = settings_for(llm=llm, model=model)
     endpoint, found = choose_endpoint(settings, os.environ)
     start = build_start(settings, task=task, workflow=workflow, files=files, endpoint=endpoint, wishes=wishes)
+    find = finder(settings, hub)
+    wait_for_hub(find)  # Without a hub nothing is worth announcing.
     if found:
         print(found, file=sys.stderr)
-    with ControlClient(finder(settings, hub)) as client:
+    with ControlClient(find) as client:
         if start.after is not None:
             start = start.model_copy(update={"after": named(client, start.after, finished=True)})
         client.request(start)
@@ -203,7 +205,7 @@ def list_runs(*, hub: str | None, as_json: bool) -> None:
     if not rows:
         print('no runs yet: felixhub run "TASK" starts one', file=sys.stderr)
         return
-    print_table([("RUN", "STATUS", "AGE", "WORKFLOW", "BUSY", "TASK"), *(_row(row) for row in rows)])
+    print_table([("RUN", "STATUS", "AGE", "WORKFLOW", "BUSY", "TASK"), *(_row(row) for row in rows)], fit=True)
 
 
 def _row(row: dict[str, Any]) -> tuple[str, ...]:

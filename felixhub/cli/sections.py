@@ -33,7 +33,7 @@ def list_sections(run: str, *, hub: str | None, as_json: bool) -> None:
     if not rows:
         print(f"run {known.id} has no sections", file=sys.stderr)
         return
-    print_table(section_table(rows))
+    print_table(section_table(rows, review=known.started.settings.review))
     print(wording.progress(known))
 
 
@@ -42,14 +42,14 @@ def section_rows(run: Run) -> list[dict[str, Any]]:
     return [_row(run, section) for section in run.sections.values()]
 
 
-def section_table(rows: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
-    """The same for people, under a head."""
+def section_table(rows: Sequence[dict[str, Any]], *, review: bool) -> list[tuple[str, ...]]:
+    """The same for people, under a head. Without `review` nobody approves: a section is final."""
     return [
         ("SECTION", "STATUS", "VERSION", "WORDS", "BY", "TITLE"),
         *(
             (
                 row["section"],
-                row["status"],
+                "final" if row["status"] == "approved" and not review else row["status"],
                 str(row["version"] or "-"),
                 "-" if row["words"] is None else f"{row['words']:,}",
                 row["by"] or "-",

@@ -153,7 +153,7 @@ def lines(run: Run, told: dict[str, Any]) -> list[str]:
     shown = [_labelled(label, text) for label, text in head]
     shown += ["", *table(_stage_table(told["stages"]))]
     if told["sections"]:
-        shown += ["", *table(section_table(told["sections"])), wording.progress(run)]
+        shown += ["", *table(section_table(told["sections"], review=told["review"])), wording.progress(run)]
     tail = [("degraded", sentence) for sentence in told["degraded"]]
     if told["status"] == "failed":
         tail.append(("error", told["error"]))
@@ -178,7 +178,11 @@ def _how_it_is(told: dict[str, Any]) -> str:
     status = "degraded" if told["status"] == "finished" and told["degraded"] else told["status"]
     if told["status"] == "running" and told["awaiting"]:
         status = "awaiting"
-    by = f" ({told['error']})" if told["error"] and told["status"] != "failed" else ""
+    by = ""
+    if told["error"] and told["status"] in ("cancelled", "paused"):
+        status = told["error"]  # Who did it is said with it.
+    elif told["error"] and told["status"] != "failed":
+        by = f" ({told['error']})"
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(told["started_at"]))
     started_by = f" by {told['by']}" if told["by"] else ""
     return f"{status}{by} · {wording.span(told['seconds'])} · started {when}{started_by}"
@@ -202,15 +206,15 @@ def _with(told: dict[str, Any]) -> str:
 
 
 def _stage_table(stages: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-    head = ("STAGE", "AGENT", "STATE", "ATTEMPT", "TOKENS", "TIME", "FIRST", "CONFIDENCE", "MODEL")
-    return [head, *(_stage_row(one) for one in stages)]
+    head = ("STAGE", "AGENT", "STATE", "ATTEMPT", "TOKENS", "TIME", "FIRST", "CONFIDENCE", "MODEL", "NOTE")
+    rows = [head, *(_stage_row(one) for one in stages)]
+    return rows if any(row[-1] for row in rows[1:]) else [row[:-1] for row in rows]
 
 
 def _stage_row(one: dict[str, Any]) -> tuple[str, ...]:
     if not one["thoughts"]:
-        why = f"({one['why']})" if one["why"] else ""
-        return (one["stage"], one["agent"], one["state"], "-", "-", "-", "-", "-", why or "-")
-    notes = [wording.model_of(one["endpoint"], one["model"])]
+        return (one["stage"], one["agent"], one["state"], *"------", one["why"])
+    notes = []
     if one["round"] > 1:
         notes.append(f"round {one['round']}")
     if one["truncated"]:
@@ -226,5 +230,6 @@ def _stage_row(one: dict[str, Any]) -> tuple[str, ...]:
         wording.span(one["seconds"]),
         "-" if one["first_token_s"] is None else wording.span(one["first_token_s"]),
         "-" if one["confidence"] is None else f"{one['confidence']:.2f}",
+        wording.model_of(one["endpoint"], one["model"]),
         " · ".join(notes),
     )

@@ -115,6 +115,9 @@ def up(asked: Up) -> int:
             return _unless_failed(EXIT_FAILED, stop)
         finally:
             supervisor.stop(at_once=lambda: stop.at_once)
+            if serve and stop.by_ctrl_c and not stop.failure and sys.stderr.isatty():
+                again = f"{_felixhub()} up --serve{_hub_option(settings).replace('--hub', '--data')}"
+                _say(f"\nhub stopped; `{again}` goes on with what is unfinished")
 
 
 class _GivenUp(FelixError):
@@ -287,7 +290,7 @@ class _Stop:
         self._supervisor = supervisor
         self.asked = False
         self.at_once = False
-        self._by_ctrl_c = False
+        self.by_ctrl_c = False
         self.run: tuple[str, Find] | None = None
         self.waits: Callable[[], bool] = lambda: False
         self._over = False
@@ -305,7 +308,7 @@ class _Stop:
 
     def exit_code(self, *, serve: bool) -> int:
         """Of what was stopped while no run was its own: for a service manager, stopping a hub that serves is right."""
-        return 0 if serve and not self._by_ctrl_c else EXIT_INTERRUPTED
+        return 0 if serve and not self.by_ctrl_c else EXIT_INTERRUPTED
 
     def now_runs(self, run: str, find: Find) -> None:
         """From here on it is this run that is stopped, at once if that was asked while it was being started."""
@@ -320,7 +323,7 @@ class _Stop:
             threading.Thread(target=self._end_run, args=self.run, daemon=True).start()
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self._by_ctrl_c = self._by_ctrl_c or number == signal.SIGINT
+        self.by_ctrl_c = self.by_ctrl_c or number == signal.SIGINT
         if self.asked:
             self.at_once = self._over = True
             return

@@ -56,7 +56,10 @@ def web(
         )
     token = secrets.token_urlsafe(TOKEN_BYTES) if token_file is None else _token_in(token_file)
     origins = frozenset(map(_origin, allow_origins))
-    configure_logs(file=log_file(_data_dir(where, settings.data_dir), "web") if with_parent else None)
+    try:
+        configure_logs(file=log_file(_data_dir(where, settings.data_dir), "web"))
+    except OSError:
+        configure_logs()  # To standard error: what it notes must be somewhere.
     is_there = _is_there(where, settings.data_dir)
     socket = listening(host, port, or_any=with_parent)
     port = socket.getsockname()[1]
@@ -74,6 +77,8 @@ def web(
 
     def ready() -> None:
         print(f"felixhub web at {full}", flush=True)
+        if sys.stdout.isatty() and not with_parent:
+            print("Ctrl-C ends it; runs go on without it", flush=True)
         if not is_there:
             print("felixhub: no hub is up yet: the page waits for it", file=sys.stderr, flush=True)
         if open_page and _has_screen():

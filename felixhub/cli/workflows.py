@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from felixhub.cli.helping import Commands
 from felixhub.cli.options import Json
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ EXIT_UNSOUND = 2
 WIDTH_MAX = 100
 WIDTH_ELSEWHERE = 80  # when nobody's terminal says how wide it is
 
-app = typer.Typer(
+app = Commands(
     help="""The workflows: list them, check one, draw one.
 
 \b
@@ -66,7 +67,7 @@ def list_all(json: Json = False) -> None:
 @app.command()
 def check(
     workflows: Annotated[
-        list[str] | None, typer.Argument(help="Names or TOML files; all known ones by default.", metavar="[WORKFLOW]")
+        list[str] | None, typer.Argument(help="Names or TOML files; all known ones by default.", metavar="WORKFLOW")
     ] = None,
     json: Json = False,
 ) -> None:

@@ -13,17 +13,20 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Literal, NamedTuple, Protocol, TextIO
 
-from felixhub.core.errors import FelixError
+from felixhub.core.errors import ConfigError, FelixError
 from felixhub.core.events import Event, RunCancelled, RunFailed, RunFinished
 from felixhub.core.follower import Follower, Reset, RunGone
+from felixhub.core.names import HUB
+from felixhub.views import wording
 from felixhub.views.console_compact import CompactLines
 from felixhub.views.console_filter import ConsoleFilter, patterns
 from felixhub.views.console_lines import WIDTH_ELSEWHERE, ConsoleLines, Line
 from felixhub.views.console_look import Look, detect_look
 from felixhub.views.console_modes import Form, JsonForm, PartialForm, RawForm
-from felixhub.views.safe_text import safe_text
+from felixhub.views.safe_text import safe_line, safe_text
 
 Mode = Literal["text", "json", "raw", "partial"]
 POLL_S = 0.1
@@ -167,6 +170,7 @@ class _Watch:
         self._first_at: float | None = None
         self._ticked = 0.0
         self._said_idle = False
+        self._agents_known = not options.agents
         self._past: _Past | None = None if options.tail == "all" else _Past(options.tail)
 
     def turn(self, items: list[Event | FelixError], now: float) -> bool:
@@ -183,6 +187,7 @@ class _Watch:
             else:
                 self._on_error(item)
         over = self._follower.done or (not self._options.follow and self._follower.caught_up)
+        self._check_agents()
         if over:
             lines += self._form.finish()
         if self._past is not None:
@@ -227,6 +232,25 @@ class _Watch:
         elif isinstance(error, RunGone) and self._follower.selection not in ("latest", "all"):
             raise error
         self._say(str(error))
+
+    def _check_agents(self) -> None:
+        """Once there is a run: say which agents it does not have. Raises ConfigError when nothing else was asked for."""
+        board = self._follower.board
+        runs = [board.runs[run] for run in board.followed() if run in board.runs]
+        if self._agents_known or not runs or not (self._follower.caught_up or self._follower.done):
+            return
+        self._agents_known = True
+        there = list(dict.fromkeys(agent for run in runs for agent in run.started.workflow.agents()))
+        asked = self._options.agents
+        unknown = [one for one in asked if not any(fnmatchcase(agent, one) for agent in (*there, HUB))]
+        if not unknown:
+            return
+        whose = f"run {runs[0].id} has" if len(runs) == 1 else "these runs have"
+        agents = ", ".join(f"'{one}'" for one in unknown)
+        sentence = f"{whose} no agent {agents}: there {'is' if len(there) == 1 else 'are'} {wording.names(there)}"
+        if len(unknown) == len(asked) and not self._options.follow:
+            raise ConfigError(safe_line(sentence))
+        self._say(sentence)
 
     def _say_if_idle(self, *, over: bool) -> None:
         if self._said_idle or not self._follower.caught_up or self._follower.board.followed():
@@ -280,8 +304,9 @@ def watch(
 ) -> Outcome:
     """Show a subscription until it is done, `stop` says so, or for ever; `options.follow=False` ends with the past.
 
-    A reader that goes away (`| head`) ends it quietly. Raises ConfigError on a bad pattern, NoHub, and RunGone when
-    the one run that was asked for is not there. KeyboardInterrupt passes through once what is known has been shown.
+    A reader that goes away (`| head`) ends it quietly. Raises ConfigError on a bad pattern and, unless it follows, when
+    the run has none of the agents; NoHub; and RunGone when the one run that was asked for is not there.
+    KeyboardInterrupt passes through once what is known has been shown.
     """
     options = options or ConsoleOptions()
     out, err = out or sys.stdout, err or sys.stderr

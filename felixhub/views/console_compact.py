@@ -31,7 +31,7 @@ from felixhub.core.names import HUB
 from felixhub.views import wording
 from felixhub.views.console_lines import SPACE, ConsoleLines, Line
 from felixhub.views.console_look import Tone
-from felixhub.views.text_width import char_width, text_width
+from felixhub.views.text_width import cut
 
 PULSE_S = 5.0  # between two lines about what all are doing
 BEAT_S_MAX = 3.0  # an older beat says nothing about now: the hub is away
@@ -189,22 +189,11 @@ class CompactLines(ConsoleLines):
         text = self._look.signs.dot.join(parts)
         if self._look.terminal:
             before = self._prefix.meet(self._label(run, agent)) + len(sign) + 1
-            text = _cut(text, self.width - 1 - before, self._look.signs.cut)
+            text = cut(text, self.width - 1 - before, self._look.signs.cut)
         yield self._line(at, run, agent, sign, text, tone)
 
 
-def _excerpt(begun: str, cut: str) -> list[str]:
+def _excerpt(begun: str, sign: str) -> list[str]:
     """How a text begins: its first words, without the signs of headings, lists and emphasis."""
     text = " ".join(_SIGNS.sub("", begun).split())
-    return [_cut(text, EXCERPT_COLUMNS_MAX, cut)] if text else []
-
-
-def _cut(text: str, columns: int, sign: str) -> str:
-    if text_width(text) <= columns:
-        return text
-    left = max(0, columns - len(sign))
-    for index, char in enumerate(text):
-        left -= char_width(char)
-        if left < 0:
-            return text[:index].rstrip() + sign
-    return text
+    return [cut(text, EXCERPT_COLUMNS_MAX, sign)] if text else []

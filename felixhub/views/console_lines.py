@@ -122,6 +122,7 @@ class ConsoleLines:
         self._latest = 0.0  # the newest event's time; text is stamped with when it is shown, so time never goes back
         self._began: dict[str, float] = {}
         self._talks: dict[tuple[str, str], _Talk] = {}
+        self._told_cancelled: set[tuple[str, str]] = set()  # agents whose last thought's line has said it
 
     # ---- events ------------------------------------------------------------------------------------------------------
 
@@ -148,6 +149,7 @@ class ConsoleLines:
         self._talks = {key: talk for key, talk in self._talks.items() if key[0] != run}
         self._silences.forget(run)
         self._sections.forget(run)
+        self._told_cancelled = {key for key in self._told_cancelled if key[0] != run}
 
     def finish(self) -> list[Line]:
         """Whatever text still waits, at the end."""
@@ -172,6 +174,7 @@ class ConsoleLines:
 
     def _start(self, event: ThoughtStarted) -> list[Line]:
         self._talk(event.run, event.agent, event.thought, is_new=True)
+        self._told_cancelled.discard((event.run, event.agent))
         if not self._keep.wants_agent(event.agent):
             return []
         by = self._sections.gave_feedback(event.run, event.steered_by)
@@ -214,6 +217,7 @@ class ConsoleLines:
             match event.reason:
                 case "cancelled":
                     sign, tone = signs.cancelled, "warn"
+                    self._told_cancelled.add((event.run, event.agent))
                 case "paused":
                     sign, tone = signs.paused, "warn"
                 case "superseded":
@@ -240,8 +244,11 @@ class ConsoleLines:
         """Everything that is not about one thought's text."""
         if isinstance(event, RunStarted):
             self._began[event.run] = event.at
+            wanted = [agent for agent in event.workflow.agents() if self._keep.wants_agent(agent)]
+            self._prefix.make_room(self._label(event.run, agent) for agent in wanted)
         elif isinstance(event, RunFinished | RunFailed | RunCancelled):
             self._silences.on_run_ended(event.run)
+            self._told_cancelled = {key for key in self._told_cancelled if key[0] != event.run}
         elif isinstance(event, AgentLost):
             if not self._keep.wants_agent(event.agent):
                 return []
@@ -272,6 +279,8 @@ class ConsoleLines:
                 return self._say(event, HUB, signs.warn, wording.budget_spent(event), "warn")
             case StageFinished() if event.outcome == "skipped" and self._sections.is_loop(event.run, event.stage):
                 return []  # A round that was not needed; the review has said why.
+            case StageFinished() if event.outcome == "abandoned" and self._was_told(event):
+                return []
             case StageFinished() if event.outcome != "final":
                 # An abandoned thought's line has just said it in full.
                 short = event.why.split(": ")[0] if event.outcome == "abandoned" else event.why
@@ -292,6 +301,11 @@ class ConsoleLines:
             case UnknownEvent():
                 return self._say(event, HUB, signs.other, event.kind, "dim")
         return []
+
+    def _was_told(self, event: StageFinished) -> bool:
+        """Whether its thought's line has just said that it was cancelled."""
+        agent = self._sections.agent_of(event.run, event.stage)
+        return agent is not None and (event.run, agent) in self._told_cancelled
 
     def _run_started(self, event: RunStarted) -> list[Line]:
         signs = self._look.signs

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TextIO
 
@@ -106,6 +106,12 @@ class Prefix:
         self._columns = AGENT_COLUMNS_MIN
         self._seen: dict[str, tuple[str, int, str]] = {}  # agent -> as shown, its width, its colour
         self._next_colour = 0
+
+    def make_room(self, agents: Iterable[str]) -> None:
+        """The column is wide enough for these from now on, so that it need not grow when they first speak."""
+        for agent in agents:
+            width = text_width(safe_line(agent, ascii_only=self._look.ascii_only))
+            self._columns = max(self._columns, min(width, AGENT_COLUMNS_MAX))
 
     def meet(self, agent: str) -> int:
         """Columns before a line's sign from now on, for a line of this agent."""

@@ -59,6 +59,18 @@ def joined(parts: Sequence[str], dot: str, width: int) -> list[str]:
     return lines
 
 
+def cut(text: str, columns: int, sign: str) -> str:
+    """One line of text in at most so many columns; `sign` stands at its end for what is left out."""
+    if text_width(text) <= columns:
+        return text
+    left = max(0, columns - len(sign))
+    for index, char in enumerate(text):
+        left -= char_width(char)
+        if left < 0:
+            return text[:index].rstrip() + sign
+    return text
+
+
 def _last_break(text: str, start: int, limit: int) -> int:
     """The last place up to `limit` where a line may end: before a space, or after a character of a wide script."""
     for index in range(limit, start, -1):

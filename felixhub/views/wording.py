@@ -163,7 +163,8 @@ def progress(run: Run) -> str:
     """How many of the document's sections are approved; without review, how many are written."""
     counted = [section for section in run.sections.values() if is_asked_for(run, section)]
     if not run.started.settings.review:
-        return f"{sum(bool(one.current and one.current.whole) for one in counted)} of {len(counted)} written"
+        of = len(counted) or len(run.sections)  # A run that ended before its sections began has skipped them all.
+        return f"{sum(bool(one.current and one.current.whole) for one in counted)} of {of} written"
     return approved(sum(section.is_approved for section in counted), len(counted))
 
 

@@ -225,9 +225,10 @@ def test_export(hub: Shell, model: OfflineModel) -> None:
     assert hub.run("export", run, "-o", "-").out == markdown
     assert markdown.decode().startswith(result)  # It has a title of its own.
     assert f"run {run} · workflow some · 3 agents · from {MEMO.name}" in markdown.decode()
-    for name, kind in (("run.md", "md"), ("run.jsonl", "jsonl")):
+    for name, kind, option in (("run.md", "md", "--out"), ("run.jsonl", "jsonl", "-o")):
         file = hub.project / name
-        assert hub.run("export", run, "--format", kind, "-o", file).out == b""
+        done = hub.run("export", run, "--format", kind, option, file)
+        assert (done.out, done.err) == (b"", f"written to {file}\n")
         assert file.read_bytes() == hub.run("export", run, "--format", kind).out
     lines = (hub.project / "run.jsonl").read_bytes().splitlines()
     check_chain([parse_event(line) for line in lines])

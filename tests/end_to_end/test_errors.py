@@ -243,6 +243,11 @@ def test_no_hub(shell: Shell) -> None:
     assert str(shell.data) in commands["ps"].err and f"tcp://127.0.0.1:{port}" in commands["cancel"].err
 
 
+def test_no_model_is_announced_where_there_is_no_hub(shell: Shell) -> None:
+    done = shell.run("run", TASK, "--hub", shell.folder / "nowhere", code=3)
+    assert done.complaint.startswith("no hub at") and len(done.err.splitlines()) == 1
+
+
 @pytest.mark.parametrize(("text", "words"), [("{}", "not a hub's connection file"), ("no json", "not a hub's")])
 def test_a_connection_file_that_is_none(shell: Shell, text: str, words: str) -> None:
     file = shell.write("connection.json", text)
@@ -257,8 +262,11 @@ def test_a_connection_file_that_is_none(shell: Shell, text: str, words: str) -> 
     ("arguments", "words"),
     [
         (("wacth",), "No such command 'wacth'. Did you mean 'watch'?"),
-        (("cancel",), "Missing argument"),
-        (("run",), "Missing argument"),
+        *((words, "name a run (`felixhub ps` lists them), or `latest`") for words in (("show",), ("cancel",))),
+        (("export",), "(felixhub export --help lists what there is)"),
+        (("run",), "Missing argument 'TASK'. (felixhub run --help lists what there is)"),
+        (("workflows", "show"), "(felixhub workflows show --help lists what there is)"),
+        (("wacth",), "(felixhub --help lists what there is)"),
         (("export", "latest", "--format", "docx"), "'docx' is none of md, html, pdf, jsonl"),
         (("watch", "-o", "txt"), "'txt' is none of text, json, raw, partial; did you mean 'text'?"),
         (("watch", "--since", "soon"), "--since soon: write 30s, 10m, 2h or 1d"),

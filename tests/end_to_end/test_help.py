@@ -83,6 +83,17 @@ def test_every_command_is_listed_with_what_it_does(every: dict[str, object]) -> 
         assert name in names
 
 
+def test_the_help_names_every_way_to_say_where_to_write(every: dict[str, object]) -> None:
+    helps = every["helps"]
+    assert isinstance(helps, dict)
+    for command in ("up", "run", "export", "diff"):
+        assert "-o, --output, --out FILE" in helps[command][1]
+    assert "It begins with the first viewer." in " ".join(helps["replay"][1].partition("--stay")[2].split())
+    for command in ("workflows show", "workflows check", "keys new", "keys revoke"):
+        text = helps[command][1]
+        assert not set("{}<>") & set(text.partition("\n\n")[0] + text.partition("Arguments:")[2])
+
+
 @pytest.mark.parametrize("words", [(), ("workflows",), ("keys",), ("config",)])
 def test_a_group_without_a_command_shows_its_help(shell: Shell, words: tuple[str, ...]) -> None:
     done = shell.run(*words)

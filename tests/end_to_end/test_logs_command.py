@@ -139,16 +139,18 @@ def test_what_is_no_json_is_shown_as_it_is(shell: Shell) -> None:
 
 def test_on_a_terminal_it_is_pretty_and_nothing_is_obeyed(shell: Shell) -> None:
     write(shell, "hub.log", line(1, "sly", why="\x1b]0;owned\x07 \u202e", agent="critic"))
+    write(shell, "critic.log", line(3, "thought_ended", agent="critic", reason=None, tokens=0, about=""))
     write(shell, "hub.log", line(2, "bad", "error", exception="Traceback\n  \x1b[2Jline"))
     terminal = shell.terminal("logs", TZ="UTC")
     assert terminal.wait() == 0
     assert "12:00:01 hub          sly why=" in terminal.screen and "agent=critic" in terminal.screen
     assert "12:00:02 hub          error: bad" in terminal.screen and "    ␛[2Jline" in terminal.screen
+    assert terminal.screen.rstrip().endswith('12:00:03 critic       thought_ended tokens=0 about=""')
     assert b"\x1b]" not in terminal.received and b"\x1b[2J" not in terminal.received
     assert "\u202e" not in terminal.screen
     terminal = shell.terminal("logs", "--json")
     assert terminal.wait() == 0
-    assert [json.loads(one)["event"] for one in terminal.screen.splitlines()] == ["sly", "bad"]
+    assert [json.loads(one)["event"] for one in terminal.screen.splitlines()] == ["sly", "bad", "thought_ended"]
 
 
 def test_following_across_a_file_that_was_put_aside_and_a_new_one(shell: Shell) -> None:

@@ -49,8 +49,11 @@ def test_help_of_a_command(shell: Shell, command: str) -> None:
     examples = [line.strip() for line in lines if line.startswith("  felixhub ")]
     assert any(line.startswith(f"felixhub {command}") for line in examples)
     assert done.text.index(examples[0]) < done.text.index("Options:")
-    options = done.text[done.text.index("Options:") :]
-    assert not re.search(r"<[a-z]+", options)  # No type of Python's in place of a word: FILE, not <list[Path]>.
+    # No type of Python's in place of a word: FILE, not <list[Path]>; and `show RUN`, not `show {RUN}`.
+    parts = [done.text[done.text.index("Options:") :], done.text.partition("Arguments:")[2]]
+    assert not re.search(r"<[a-z]+", "".join(parts))
+    usage = done.text.partition("\n\n")[0]
+    assert not re.search(r"[{}]|\[\[", usage)
     assert max(map(len, lines)) <= 100
 
 

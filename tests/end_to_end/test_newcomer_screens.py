@@ -91,6 +91,8 @@ def test_run_on_a_hub_that_serves(newcomer: Newcomer) -> None:
 
 def test_a_run_at_a_glance(newcomer: Newcomer) -> None:
     compare("ps", unpadded(steady(newcomer.type("ps"))))
+    narrow = newcomer.type("ps", columns=50)
+    assert len(narrow) == 2 and narrow[1].endswith("…"), "no row wraps"
     compare("show", unpadded(steady(newcomer.type("show", "latest", columns=200))))
     compare("sections", unpadded(steady(newcomer.type("sections", "latest"))))
 

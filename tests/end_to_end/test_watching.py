@@ -137,6 +137,18 @@ def test_agents(hub: Hub) -> None:
     assert seen("--exclude-agent", "hub", "--exclude-agent", "a*") == {"research", "critic", "synthesizer"}
 
 
+def test_an_agent_that_the_run_does_not_have(hub: Hub) -> None:
+    said = f"run {hub.run} has no agent 'nobody': there are research, analysis, critic, synthesizer"
+    for form in ("text", "json"):
+        done = hub.shell.run("watch", "--run", hub.run, "--no-follow", "nobody", "-o", form, code=2)
+        assert (done.complaint, done.out) == (said, b"")
+    done = hub.shell.run("watch", "--run", hub.run, "--no-follow", "nobody", "critic")
+    assert done.complaint == said and done.text == hub.watch("critic")
+    done = hub.shell.run("watch", "--run", hub.run, "--until-done", "nobody")
+    assert (done.complaint, done.out) == (said, b"")
+    assert hub.shell.run("watch", "--run", hub.run, "--no-follow", "hub", "cri*").err == ""
+
+
 def test_patterns(hub: Hub) -> None:
     whole = hub.watch("critic").splitlines()
     text = [re.sub(rf"^{CLOCK} critic +", "", line) for line in whole]

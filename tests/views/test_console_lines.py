@@ -124,6 +124,26 @@ def test_the_other_hub_lines() -> None:
     ]
 
 
+def test_a_cancel_is_told_by_its_thought_and_not_by_its_stage_too() -> None:
+    def run(console: ConsoleLines) -> list[str]:
+        script = Script()
+        script.start("critic", 5)
+        script.start("research", 5)
+        script.add(ThoughtCancelling, 6, agent="critic", thought=script.thought("critic"), by="ann")
+        script.abandon("critic", 6.5, "cancelled")
+        script.add(StageFinished, 7, stage="critic", outcome="abandoned", why="cancelled by ann")
+        script.abandon("research", 7, "stalled", error="no text for 60 s")
+        script.add(StageFinished, 7, stage="research", outcome="abandoned", why="stalled: no text for 60 s")
+        return [line for line in shown(console, script, start=0) if "cancelled" in line or "stage" in line]
+
+    assert run(lines_of()) == [
+        "12:00:06 critic     ■ cancelled by ann",
+        "12:00:07 hub        ✗ stage research abandoned: stalled",
+    ]
+    hub_alone = run(lines_of(keep=ConsoleFilter(agents=("hub",))))
+    assert hub_alone[0] == "12:00:07 hub        ✗ stage critic abandoned: cancelled by ann", "nobody else has told it"
+
+
 def test_honest_ends() -> None:
     script = Script()
     script.start("research", 0)
@@ -195,6 +215,9 @@ def test_the_agents_column_grows() -> None:
     script.start("a-rather-long-name", 0)
     script.start("research", 0)
     script.start("x" * 40, 0)
+    for keep, columns in ((None, 24), (ConsoleFilter(agents=("research", "hub", "a-*")), 18)):
+        begun = [line.index("▸") for line in shown(lines_of(TERMINAL, keep=keep), script) if "▸" in line]
+        assert set(begun) == {len("12:00:00 ") + columns + 1}, "wide enough from the start for whoever will speak"
     first, second, third = shown(lines_of(TERMINAL), script, start=1)
     assert first.index("▸") == second.index("▸") == len("12:00:00 a-rather-long-name ")
     assert third.split()[1] == "xxxxxxxxxxxxxxx…xxxxxxxx"

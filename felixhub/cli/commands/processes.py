@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
+from felixhub.cli.helping import Commands
 from felixhub.cli.options import Data, Hub, Listen, Plain
 
-app = typer.Typer()
+app = Commands()
 
 
 @app.command()

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from felixhub.cli.helping import Commands
 from felixhub.cli.options import (
     After,
     Budget,
@@ -33,7 +34,7 @@ from felixhub.cli.options import (
     task_of,
 )
 
-app = typer.Typer()
+app = Commands()
 
 
 @app.command()
@@ -222,7 +223,11 @@ def export(
     output: Annotated[
         str | None,
         typer.Option(
-            "-o", "--output", help="A file, or a folder for one named after the task; '-' prints it.", metavar="FILE|-"
+            "-o",
+            "--output",
+            "--out",
+            help="A file, or a folder for one named after the task; '-' prints it.",
+            metavar="FILE|-",
         ),
     ] = None,
     hub: Hub = None,

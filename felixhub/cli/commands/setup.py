@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
+from felixhub.cli.helping import Commands
 from felixhub.cli.options import Data, Json, Llm, one_of
 
-app = typer.Typer()
+app = Commands()
 
 
 @app.command()
@@ -39,9 +40,7 @@ def doctor(
 
 @app.command()
 def init(
-    folder: Annotated[
-        Path, typer.Argument(help="Where to; it is made when it is not there.", metavar="[DIR]")
-    ] = Path(),
+    folder: Annotated[Path, typer.Argument(help="Where to; it is made when it is not there.", metavar="DIR")] = Path(),
 ) -> None:
     """Copy agents, workflows and configuration out, to edit them. What is there stays as it is.
 
@@ -57,7 +56,7 @@ def init(
 @app.command()
 def logs(
     processes: Annotated[
-        list[str] | None, typer.Argument(help="Only these: hub, supervisor, an agent's name.", metavar="[PROCESS]")
+        list[str] | None, typer.Argument(help="Only these: hub, supervisor, an agent's name.", metavar="PROCESS")
     ] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what comes, until Ctrl-C.")] = False,
     lines: Annotated[

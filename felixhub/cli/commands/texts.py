@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
+from felixhub.cli.helping import Commands
 from felixhub.cli.options import Constraints, Hub, Instead, Json, Run, Section, Wrong
 
-app = typer.Typer()
+app = Commands()
 
 
 @app.command()
@@ -158,10 +159,10 @@ def diff(
     section: Section,
     versions: Annotated[
         list[int] | None,
-        typer.Argument(help="Two versions; by default the last two. One: that one and the latest.", metavar="[A [B]]"),
+        typer.Argument(help="Two versions; by default the last two. One: that one and the latest.", metavar="VERSION"),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="A file instead of standard output.", metavar="FILE")
+        Path | None, typer.Option("-o", "--output", "--out", help="A file instead of standard output.", metavar="FILE")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Both texts and the difference as JSON.")] = False,
     hub: Hub = None,

@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
+from felixhub.cli.helping import Commands
 from felixhub.cli.options import Hub, one_of
 
-app = typer.Typer()
+app = Commands()
 
 
 @app.command()
@@ -158,7 +159,10 @@ def replay(
         typer.Option("--data", help="Where others find it (their --hub); by default a new folder.", metavar="DIR"),
     ] = None,
     stay: Annotated[
-        bool | None, typer.Option("--stay/--no-stay", help="Serve it on after its end. With --view none it does.")
+        bool | None,
+        typer.Option(
+            "--stay/--no-stay", help="Serve it on after its end; --view none does. It begins with the first viewer."
+        ),
     ] = None,
     hub: Hub = None,
 ) -> None:

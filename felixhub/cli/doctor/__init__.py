@@ -66,7 +66,7 @@ def _settings(flags: Mapping[str, object]) -> tuple[Settings | None, Iterable[Fi
         fix = "put it right there; `felixhub config show` lists what is set when all can be read"
         return None, [Finding("settings", "wrong", line, fix) for line in str(error).split("\n")]
     places = {place.rpartition(":")[0] or place for place in settings.sources.values() if place != "default"}
-    said = f"from {', '.join(sorted(places))}" if places else "all as they come"
+    said = f"from {', '.join(sorted(places))}" if places else "all defaults: no file and no variable sets anything"
     return settings, [Finding("settings", "ok", said)]
 
 
