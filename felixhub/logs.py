@@ -17,8 +17,6 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, TextIO
 
-import structlog
-
 FILE_BYTES_MAX = 5_000_000
 FILES_KEPT = 3  # besides the one that is written
 FOLDER = "logs"  # in the data directory
@@ -37,6 +35,8 @@ def configure_logs(*, file: Path | None = None, stderr: bool | None = None) -> N
 
     By default it goes to one of the two: to the file when there is one. Raises OSError for a file that cannot be made.
     """
+    import structlog  # Late: who only asks a hub has nothing to log.
+
     sinks: list[Write] = []
     if file is not None:
         sinks.append(_to_file(file))
@@ -63,10 +63,14 @@ def configure_logs(*, file: Path | None = None, stderr: bool | None = None) -> N
 
 def get_log(process: str) -> Any:
     """A logger whose lines carry the kind of process: hub, worker, supervisor."""
+    import structlog
+
     return structlog.get_logger().bind(process=process)
 
 
 def _to_stream(stream: TextIO) -> Write:
+    import structlog
+
     pretty = stream.isatty()
     render: Any = structlog.dev.ConsoleRenderer(colors=True) if pretty else structlog.processors.JSONRenderer()
 
@@ -79,6 +83,8 @@ def _to_stream(stream: TextIO) -> Write:
 
 
 def _to_file(file: Path) -> Write:
+    import structlog
+
     for folder in (file.parent.parent, file.parent):  # The data directory may have to be made too, and is private.
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     handler = _PrivateFile(file)

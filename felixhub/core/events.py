@@ -5,6 +5,7 @@ Owns: the shapes on the wire. Must not: decide anything. `docs/protocol.md` is t
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -97,7 +98,7 @@ class Missing(Value):
 class Event(BaseModel):
     """What every logged event has. `prev` is the seq of the same run's previous event, 0 for its first."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     kind: str
     seq: int
@@ -126,7 +127,7 @@ class Event(BaseModel):
 class UnknownEvent(Event):
     """A kind that this version does not know: kept, passed on, not interpreted."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
 
 
 class RunStarted(Event):
@@ -432,13 +433,15 @@ KnownEvent = Annotated[
     Field(discriminator="kind"),
 ]
 
-_ADAPTER: TypeAdapter[Event] = TypeAdapter(KnownEvent)
+@cache
+def _adapter() -> TypeAdapter[Event]:
+    return TypeAdapter(KnownEvent)
 
 
 def parse_event(raw: bytes) -> Event:
     """The event in these bytes. An unknown kind is an `UnknownEvent`; all else that is wrong is a ProtocolViolation."""
     try:
-        event = _ADAPTER.validate_json(raw)
+        event = _adapter().validate_json(raw)
     except ValidationError as error:
         if error.errors()[0]["type"] != "union_tag_invalid":
             raise ProtocolViolation("bad_event", f"this is not an event: {error.errors()[0]['msg']}") from None

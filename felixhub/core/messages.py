@@ -5,6 +5,7 @@ Owns: their shapes and the parsing of hostile bytes. Must not: decide. `docs/pro
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -26,7 +27,7 @@ Holding = Annotated[tuple[Token, ...], Field(max_length=10_000)]
 class Message(BaseModel):
     """Strict: a number in quotes is a wrong type, not a number."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
 
     def encode(self) -> bytes:
         return self.__pydantic_serializer__.to_json(self)
@@ -472,8 +473,12 @@ class Parser:
     """Parses one family of messages, told apart by a field. Every fault is a ProtocolViolation with a sentence."""
 
     def __init__(self, family: Any, *, tag: str = "type") -> None:
-        self._adapter: TypeAdapter[Any] = TypeAdapter(Annotated[family, Field(discriminator=tag)])
+        self._family = family
         self._tag = tag
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter[Any]:
+        return TypeAdapter(Annotated[self._family, Field(discriminator=self._tag)])
 
     def __call__(self, data: bytes) -> Any:
         try:

@@ -27,7 +27,8 @@ SYNTHESIS = "synthesis"  # reserved: the stage that the synthesis is
 class Value(BaseModel):
     """A frozen value. Unknown fields are ignored, as everywhere on the wire."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # Built when it is first used: to build what a command never uses took it longer than its work.
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 class Card(Value):

@@ -234,7 +234,7 @@ class _Watch:
         self._say(str(error))
 
     def _check_agents(self) -> None:
-        """Once there is a run: say which agents it does not have. Raises ConfigError when nothing else was asked for."""
+        """Once there is a run, say which agents it does not have. Raises ConfigError when none of them is there."""
         board = self._follower.board
         runs = [board.runs[run] for run in board.followed() if run in board.runs]
         if self._agents_known or not runs or not (self._follower.caught_up or self._follower.done):

@@ -73,7 +73,7 @@ def partials(hub: Hub) -> list[ThoughtPartial]:
 def test_text(hub: Hub) -> None:
     text = hub.watch("--tail", "all")
     lines = text.splitlines()
-    assert re.match(rf"{CLOCK} hub        ▸ run {hub.run} started by command line$", lines[0])
+    assert re.match(rf"{CLOCK} hub +▸ run {hub.run} started by command line$", lines[0])
     shape = re.compile(rf"{CLOCK} (hub|research|analysis|critic|synthesizer) +\S")
     until_result = next(number for number, line in enumerate(lines) if line.startswith("─── result"))
     for line in lines[:until_result]:
