@@ -433,6 +433,7 @@ KnownEvent = Annotated[
     Field(discriminator="kind"),
 ]
 
+
 @cache
 def _adapter() -> TypeAdapter[Event]:
     return TypeAdapter(KnownEvent)
