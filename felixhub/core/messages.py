@@ -478,7 +478,8 @@ class Parser:
 
     @cached_property
     def _adapter(self) -> TypeAdapter[Any]:
-        adapter: TypeAdapter[Any] = TypeAdapter(Annotated[self._family, Field(discriminator=self._tag)])
+        family = self._family
+        adapter: TypeAdapter[Any] = TypeAdapter(Annotated[family, Field(discriminator=self._tag)])
         return adapter
 
     def __call__(self, data: bytes) -> Any:
