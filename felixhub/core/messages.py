@@ -478,9 +478,7 @@ class Parser:
 
     @cached_property
     def _adapter(self) -> TypeAdapter[Any]:
-        family = self._family
-        adapter: TypeAdapter[Any] = TypeAdapter(Annotated[family, Field(discriminator=self._tag)])
-        return adapter
+        return _adapter_of(self._family, self._tag)
 
     def __call__(self, data: bytes) -> Any:
         try:
@@ -495,6 +493,11 @@ class Parser:
                 raise ProtocolViolation("unknown_type", f"`{self._tag}` is missing or unknown", field=self._tag)
             case _:
                 raise ProtocolViolation("bad_message", f"{place or 'the message'}: {first['msg']}", field=place)
+
+
+def _adapter_of(family: Any, tag: str) -> TypeAdapter[Any]:
+    adapter: TypeAdapter[Any] = TypeAdapter(Annotated[family, Field(discriminator=tag)])
+    return adapter
 
 
 parse_ingest = Parser(IngestMessage)
