@@ -12,7 +12,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -84,11 +84,12 @@ def run_hub(
             network = network_endpoints(listen, server=key.public if key else None)
             where = where.model_copy(update={"network": network})
         with contextlib.ExitStack() as stack:
+            # Before anything is bound, and until all of it is gone: a signal in between must not leave sockets behind.
+            stop = stack.enter_context(stop_signals())
             context: zmq.Context[zmq.Socket[bytes]] = stack.enter_context(zmq.Context(io_threads=2 if key else 1))
             doors = open_doors(context, where, key, Keys(data_dir) if key else None, limits, clock(), stack)
             loop = loop_type(post=post, log=log, boots=boots, doors=doors, limits=limits, clock=clock)
-            wakeup = stack.enter_context(stop_signals(loop))
-            doors.watch(wakeup)
+            doors.watch(stop.descriptor)
             if parent_fd is not None:
                 doors.watch(parent_fd)
             if unfinished == "pause":
@@ -100,7 +101,7 @@ def run_hub(
                 on_ready(where)
             # What is here now stays: full collections need not walk it. They stalled the loop for 30 ms.
             gc.freeze()
-            while not loop.stopping:
+            while not (loop.stopping or stop.asked):
                 if parent_fd in loop.turn():
                     loop.stopping = True
             loop.finish_turn()
@@ -145,23 +146,32 @@ def open_doors(
     return together
 
 
+class Stop:
+    """Whether a signal has asked the hub to stop; `descriptor` wakes its poll then."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.asked = False
+
+
 @contextlib.contextmanager
-def stop_signals(loop: HubLoop):  # type: ignore[no-untyped-def]
-    """SIGTERM, SIGINT and a closed window end the loop after its turn; yields a descriptor that wakes its poll."""
+def stop_signals() -> Iterator[Stop]:
+    """SIGTERM, SIGINT and a closed window end the loop after its turn."""
     reading, writing = socket.socketpair()
     reading.setblocking(False)
     writing.setblocking(False)
+    stop = Stop(reading.fileno())
     before_fd = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
 
-    def stop(_number: int, _frame: object) -> None:
-        loop.stopping = True
+    def ask(_number: int, _frame: object) -> None:
+        stop.asked = True
 
     numbers = [signal.SIGTERM, signal.SIGINT]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # Else it was started with nohup, to outlive its window.
         numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, stop) for number in numbers}
+    before = {number: signal.signal(number, ask) for number in numbers}
     try:
-        yield reading.fileno()
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

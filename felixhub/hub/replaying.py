@@ -79,13 +79,14 @@ def run_recording(
         boots = log.start_boot(boot)
         clock = hub_clock()
         where = local_endpoints(data_dir).model_copy(update={"boot": boot, "pid": os.getpid()})
+        stop = stack.enter_context(stop_signals())
         context: zmq.Context[zmq.Socket[bytes]] = stack.enter_context(zmq.Context())
         doors = open_doors(context, where, None, None, limits, clock(), stack)
         events = recorded_events(recording)
         stack.callback(events.close)
         player = Player(events, speed=speed)
         loop = ReplayLoop(recording, player, stay=stay, log=log, boots=boots, doors=doors, limits=limits, clock=clock)
-        doors.watch(stack.enter_context(stop_signals(loop)))
+        doors.watch(stop.descriptor)
         if parent_fd is not None:
             doors.watch(parent_fd)
         try:
@@ -95,7 +96,7 @@ def run_recording(
             get_log("replay").info("replay_started", run=recording.run, events=recording.events, control=where.control)
             if on_ready:
                 on_ready(where)
-            while not loop.stopping:
+            while not (loop.stopping or stop.asked):
                 if parent_fd in loop.turn():
                     loop.stopping = True
         except (LogBusy, LogBroken) as error:
