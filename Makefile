@@ -5,12 +5,13 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   ?= .demo
 
-.PHONY: help setup demo test test-all check format bench soak picture screenshots clean
+.PHONY: help setup demo test test-all test-long check format bench soak picture screenshots clean
 
 help:
 	@echo "make demo     set up, then run a team of agents on a real document, on the offline model"
 	@echo "make test     set up, then run the tests; without Chromium those of the page are left out"
 	@echo "make test-all the same with Chromium and Xvfb, which it installs with apt where they are missing"
+	@echo "make test-long  the kills and mutants that test leaves to it"
 	@echo "make check    format, lint, types, import rules"
 	@echo "make bench    measure here, beside Redis, NATS and AutoGen: writes docs/performance.md"
 	@echo "make soak     ten minutes of faults against real processes (MINUTES=, SEED=): writes docs/reliability.md"
@@ -47,6 +48,9 @@ test-all: $(VENV)/.dev
 		{ echo "no Chromium and Xvfb, and apt-get cannot install them here: install them by hand"; exit 1; }
 	FELIXHUB_BROWSER=required $(BIN)/python -m pytest -n 4
 
+test-long: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 4 -m long
+
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -65,7 +69,7 @@ $(VENV)/.bench: pyproject.toml | $(BIN)/python
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.run --write
 
-soak: $(VENV)/.dev
+soak: test-long
 	$(BIN)/python tests/soak/soak.py --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) --write
 
 picture: $(VENV)/.dev

@@ -33,6 +33,8 @@ from felixhub.core.messages import (
 from felixhub.core.workflow import Card, RunSettings, Stage, Workflow
 from felixhub.transport.control import new_id
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def quick_place() -> Iterator[Place]:

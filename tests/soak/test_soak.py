@@ -260,6 +260,7 @@ def test_the_whole_log(story: Events) -> None:
 # ---- the check of the check ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("story", STORIES, ids=[story.mutation for story in STORIES])
 def test_a_mutant_is_found_out_and_the_right_one_is_not(story: Story) -> None:
     with ThreadPoolExecutor(2) as both:
