@@ -16,6 +16,8 @@ from shell import TASK, Shell, Terminal, a_shell, until
 
 from felixhub.llm.offline import OfflineModel
 
+pytestmark = pytest.mark.long
+
 VIEWERS = {
     "watch": (["watch"], "▸ started"),
     "replay": (["replay", "run.jsonl", "--speed", "max", "--stay"], "▸ started"),

@@ -13,6 +13,8 @@ import pytest
 from harness import Eye, Place
 from verdict import faults_of, faults_of_record
 
+pytestmark = pytest.mark.long
+
 
 def test_a_hub_that_publishes_before_it_commits_is_found_out(place: Place) -> None:
     place.start_hub(script="mutant_hub.py", FAULT_TURN="40")
