@@ -60,6 +60,7 @@ def web(
         configure_logs(file=log_file(_data_dir(where, settings.data_dir), "web"))
     except OSError:
         configure_logs()  # To standard error: what it notes must be somewhere.
+    _hosts(host, port, allow_hosts)  # What is wrong with a name is said first, whoever has the port.
     is_there = _is_there(where, settings.data_dir)
     socket = listening(host, port, or_any=with_parent)
     port = socket.getsockname()[1]

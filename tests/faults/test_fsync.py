@@ -20,7 +20,7 @@ from faulty import FAIL_AT, FAILED, KILL_AFTER, KILL_BEFORE, Faulty, Kind, why_n
 from harness import AGENTS, WRITER, Eye, Place, seeds, start_of, until
 from verdict import faults_of, faults_of_record
 
-pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
+pytestmark = [pytest.mark.long, pytest.mark.skipif(bool(why_not()), reason=why_not())]
 
 LONG = 60_000  # bytes of a partial that makes a checkpoint due within a hundred commits
 

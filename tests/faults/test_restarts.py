@@ -16,6 +16,8 @@ from felixhub.eventlog.sqlite import SqliteLog
 from felixhub.hub.loop import fold_log
 from felixhub.transport.control import HubRefused, new_id
 
+pytestmark = pytest.mark.long
+
 
 def digest(place: Place) -> dict[str, Any]:
     """What the log of a hub that does not run comes to."""

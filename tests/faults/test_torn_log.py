@@ -35,6 +35,8 @@ from felixhub.core.follower import Reset, RunGone
 from felixhub.eventlog import LogError, Record
 from felixhub.eventlog.sqlite import SqliteLog
 
+pytestmark = pytest.mark.long
+
 KINDS = ("early", "slow")  # Those that go on after a reset.
 
 
