@@ -20,6 +20,7 @@ from typing import Any
 from felixhub.cli.processes import finder, settings_for
 from felixhub.cli.runs import EXIT_FAILED, me, named
 from felixhub.core.errors import ConfigError, FelixError, Place
+from felixhub.core.events import FEEDBACK_CHARACTERS_MAX
 from felixhub.core.limits import MIB
 from felixhub.core.overview import is_asked_for
 from felixhub.core.run import Run
@@ -31,7 +32,6 @@ from felixhub.views.safe_text import safe_line
 
 TEXT_BYTES_MAX = 3 * MIB  # an edit is one control message of at most 4 MiB
 NAMES_SHOWN_MAX = 30
-WORDS_MAX = 20_000  # what a command takes of each
 EDITORS = ("sensible-editor", "nano", "vi")  # where neither $VISUAL nor $EDITOR is set
 
 
@@ -173,8 +173,10 @@ class Words:
         for option, text in self.fields.items():
             if not text.strip():
                 raise ConfigError(f"--{option} is empty: say something, or leave it out")
-            if len(text) > WORDS_MAX:
-                raise ConfigError(f"--{option} has {len(text):,} characters, at most {WORDS_MAX:,} are taken")
+            if len(text) > FEEDBACK_CHARACTERS_MAX:
+                raise ConfigError(
+                    f"--{option} has {len(text):,} characters, at most {FEEDBACK_CHARACTERS_MAX:,} are taken"
+                )
 
 
 def steer(run: str, name: str, words: Words, *, hub: str | None) -> None:

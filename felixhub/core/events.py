@@ -77,7 +77,8 @@ class StagePassages(Value):
     passages: tuple[Passage, ...]
 
 
-Words = Annotated[str, Field(max_length=20_000)]
+FEEDBACK_CHARACTERS_MAX = 20_000  # of each of its three parts
+Words = Annotated[str, Field(max_length=FEEDBACK_CHARACTERS_MAX)]
 
 
 class Feedback(Value):

@@ -15,6 +15,7 @@ from felixhub.core.board import Board, Diverged
 from felixhub.core.errors import FelixError
 from felixhub.core.events import Event, RunStarted, parse_event
 from felixhub.core.messages import (
+    RUNS_LISTED_MAX,
     Failed,
     HubBeat,
     Message,
@@ -34,7 +35,6 @@ REPLY_S_MAX = 3.0  # a request without an answer for this long is sent again, an
 REPLY_S_MOST = 30.0  # on the slowest link; what it answers too late would come too late again
 UNSEEN_S_MAX = 2.0  # an unfinished run that is in no beat for this long is asked for
 AWAY_S = 3.0  # without a beat for this long the hub is away
-LISTED_MAX = 200  # runs in one answer of the hub's, the latest
 RECENT_S = 60.0  # a run that ended this long ago at most still satisfies "until done", and is still held
 
 Selection = Literal["latest", "all"] | str
@@ -279,7 +279,7 @@ class Follower:
             wanted = [name for name in names if self._wants_new(name)]
             if first_time and rows and not (self._until_done and _ended_long_ago(rows[-1])):
                 wanted.append(names[-1])
-        elif self.selection in names or len(names) >= LISTED_MAX:
+        elif self.selection in names or len(names) >= RUNS_LISTED_MAX:
             wanted = [str(self.selection)]  # An old one is not listed: whether there is one, its replay says.
         elif first_time:
             self._known_at_start = None  # It may start yet: ask again when it is not there.

@@ -231,6 +231,9 @@ class ClientHello(Request):
     version: int = PROTOCOL_VERSION
 
 
+RUNS_LISTED_MAX = 200  # in one answer to `runs`, the latest
+
+
 class Runs(Request):
     """The latest runs; with `before` those that began before that run."""
 

@@ -27,6 +27,7 @@ from felixhub.core.grant import Grant
 from felixhub.core.limits import Limits
 from felixhub.core.messages import (
     PROTOCOL_VERSION,
+    RUNS_LISTED_MAX,
     ClientHello,
     ControlRequest,
     Failed,
@@ -45,7 +46,6 @@ from felixhub.eventlog import Boot, EventLog, RunRow
 from felixhub.hub.paging import Pager, Pages, replay_pages, snapshot_pages, text_pages
 from felixhub.version import __version__
 
-RUNS_MAX = 200  # in one answer, the latest
 TASK_CHARACTERS_MAX = 200
 MARKS_ROWS = 2_000
 
@@ -133,7 +133,7 @@ class Queries:
             if not places:
                 raise ProtocolViolation("unknown_run", f"there is no run '{request.before}'", field="before")
             rows = rows[: places[0]]
-        return [self._run_row(row, post, now) for row in rows[-RUNS_MAX:]]
+        return [self._run_row(row, post, now) for row in rows[-RUNS_LISTED_MAX:]]
 
     def _run_row(self, row: RunRow, post: CentralPost, now: float) -> dict[str, Any]:
         run = post.runs.get(row.run)

@@ -12,8 +12,8 @@ from team import Team, Worker, solo
 
 from felixhub.core.errors import ProtocolViolation
 from felixhub.core.events import Event, RunFinished, RunStarted, ThoughtPartial
-from felixhub.core.follower import AWAY_S, LISTED_MAX, REPLY_S_MAX, Follower, Reset, RunGone
-from felixhub.core.messages import Failed, HubBeat, Message, Ok, Page, Replay, Runs, Snapshot
+from felixhub.core.follower import AWAY_S, REPLY_S_MAX, Follower, Reset, RunGone
+from felixhub.core.messages import RUNS_LISTED_MAX, Failed, HubBeat, Message, Ok, Page, Replay, Runs, Snapshot
 from felixhub.core.names import HUB_BEAT_TOPIC, event_topic, run_beat_topic
 
 
@@ -270,7 +270,7 @@ def test_a_name_that_nobody_has() -> None:
 def test_a_run_that_is_too_old_to_be_listed() -> None:
     hub = following("r1")
     begin(hub)
-    hub.newer = [f"newer-{number}" for number in range(LISTED_MAX)]
+    hub.newer = [f"newer-{number}" for number in range(RUNS_LISTED_MAX)]
     hub.beat()
     assert hub.raised == []
     hub.check("r1")
@@ -278,7 +278,7 @@ def test_a_run_that_is_too_old_to_be_listed() -> None:
 
 def test_a_name_that_nobody_has_where_not_all_are_listed() -> None:
     hub = following("r9")
-    hub.newer = [f"newer-{number}" for number in range(LISTED_MAX)]
+    hub.newer = [f"newer-{number}" for number in range(RUNS_LISTED_MAX)]
     hub.gone.add("r9")
     hub.beat()
     assert [type(error) for error in hub.raised] == [RunGone]

@@ -14,6 +14,7 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static, TextArea
 
+from felixhub.core.events import FEEDBACK_CHARACTERS_MAX
 from felixhub.core.overview import AgentView
 from felixhub.views.tui import keys
 from felixhub.views.tui.key_bar import Hint, KeyBar
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 TAIL_ROWS = 6
 TAIL_ROWS_SMALL = 2
 ROWS_SMALL = 34  # a terminal with fewer rows has no room to spare
-WORDS_MAX = 20_000  # what a command takes of each
 FIELDS = (
     ("wrong", "What is wrong?"),
     ("instead", "What do you want instead?"),
@@ -125,9 +125,11 @@ class SteeringForm(ModalScreen[Words | None], Viewed):
 
     def action_submit(self) -> None:
         words = self.words
-        too_long = [label for name, label in FIELDS if len(getattr(words, name)) > WORDS_MAX]
+        too_long = [label for name, label in FIELDS if len(getattr(words, name)) > FEEDBACK_CHARACTERS_MAX]
         if too_long:
-            self._fault.update(f"{too_long[0]} That is too long: at most {WORDS_MAX:,} characters are taken.")
+            self._fault.update(
+                f"{too_long[0]} That is too long: at most {FEEDBACK_CHARACTERS_MAX:,} characters are taken."
+            )
         elif self._verb == "steer" and words.is_empty:
             self._fault.update("Say what is wrong, what instead, or what must hold.")
         else:
