@@ -9,7 +9,7 @@ import { when } from "./words.js";
 const dialog = prepare($("versions"));
 let now = null; // {page, section}
 
-const TAGS = { "+": "ins", insert: "ins", ins: "ins", add: "ins", "-": "del", delete: "del", del: "del", remove: "del" };
+const TAGS = { "+": "ins", "-": "del" };
 
 function fill(select, versions, chosen) {
   select.replaceChildren(...versions.map((one) => el("option", { value: one.number }, `version ${one.number}, by ${safeText(one.by)}, ${when(one.at)}`)));
@@ -26,7 +26,7 @@ async function compare() {
     const pieces = a === b
       ? [["=", (await getJson(`${sectionPath(page.run, section.name)}/versions/${a}`)).text]]
       : await getJson(`${sectionPath(page.run, section.name)}/diff?a=${a}&b=${b}`);
-    const shown = (pieces.pieces ?? pieces.diff ?? pieces).map(([op, words]) => {
+    const shown = pieces.map(([op, words]) => {
       const tag = TAGS[op];
       return tag ? el(tag, {}, safeText(words)) : document.createTextNode(safeText(words));
     });
