@@ -33,7 +33,7 @@ def list_sections(run: str, *, hub: str | None, as_json: bool) -> None:
     if not rows:
         print(f"run {known.id} has no sections", file=sys.stderr)
         return
-    print_table(section_table(rows, review=known.started.settings.review))
+    print_table(section_table(rows))
     print(wording.progress(known))
 
 
@@ -42,14 +42,14 @@ def section_rows(run: Run) -> list[dict[str, Any]]:
     return [_row(run, section) for section in run.sections.values()]
 
 
-def section_table(rows: Sequence[dict[str, Any]], *, review: bool) -> list[tuple[str, ...]]:
-    """The same for people, under a head. Without `review` nobody approves: a section is final."""
+def section_table(rows: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """The same for people, under a head."""
     return [
         ("SECTION", "STATUS", "VERSION", "WORDS", "BY", "TITLE"),
         *(
             (
                 row["section"],
-                "final" if row["status"] == "approved" and not review else row["status"],
+                row["status"],
                 str(row["version"] or "-"),
                 "-" if row["words"] is None else f"{row['words']:,}",
                 row["by"] or "-",

@@ -153,7 +153,7 @@ def lines(run: Run, told: dict[str, Any]) -> list[str]:
     shown = [_labelled(label, text) for label, text in head]
     shown += ["", *table(_stage_table(told["stages"]))]
     if told["sections"]:
-        shown += ["", *table(section_table(told["sections"], review=told["review"])), wording.progress(run)]
+        shown += ["", *table(section_table(told["sections"])), wording.progress(run)]
     tail = [("degraded", sentence) for sentence in told["degraded"]]
     if told["status"] == "failed":
         tail.append(("error", told["error"]))

@@ -19,6 +19,8 @@ from felixhub.core.errors import ConfigError
 from felixhub.transport.control import ControlClient, Find
 from felixhub.transport.subscriber import Subscriber
 
+LEAVE_S_MAX = 2.0  # what was asked last is answered by then, if the hub is there
+
 
 def top(run: str, *, hub: str | None, ascii_only: bool) -> int:
     """`felixhub top [RUN]`. Raises NoHub, KeyRefused and ConfigError before anything is drawn."""
@@ -92,7 +94,15 @@ def show(
         handles_signals=handles_signals,
     )
     app = Top(options)
-    code = app.run()
+    try:
+        code = app.run()
+    finally:
+        lost = app.close_commands(LEAVE_S_MAX if app.return_code == 0 else 0.0)
+        if lost:
+            _say(
+                f"felixhub: the hub had not answered when you left: {', '.join(lost)}. "
+                "What it has not received is not done; felixhub show tells"
+            )
     if app.fault is not None:
         raise app.fault
     return code or 0

@@ -38,7 +38,9 @@ State = Literal[
     "failed",
     "skipped",
 ]
-Status = Literal["writing", "waiting", "skipped", "cancelled", "missing", "truncated", "stale", "approved", "ready"]
+Status = Literal[
+    "writing", "waiting", "skipped", "cancelled", "missing", "truncated", "stale", "ready", "approved", "final"
+]
 
 
 class AgentView(Value):
@@ -230,7 +232,7 @@ def is_asked_for(run: Run, section: Section) -> bool:
 
 
 def section_status(run: Run, name: str) -> Status:
-    """writing, waiting, skipped, cancelled, missing, truncated, stale, approved or ready.
+    """writing, waiting, skipped, cancelled, missing, truncated, stale, ready or approved; final without review.
 
     Writing: somebody writes, reviews or revises it, or will do so again. Waiting: its turn has not come. Skipped:
     nobody has asked for it, so the document is whole without it.
@@ -251,6 +253,8 @@ def section_status(run: Run, name: str) -> Status:
         return "truncated"
     if section.stale:
         return "stale"
+    if not run.started.settings.review:
+        return "final"  # Every section is approved as it comes: that says nothing.
     return "approved" if section.is_approved else "ready"
 
 
@@ -343,7 +347,6 @@ def stage_state(run: Run, stage: StageState, beat: BusyAgent | None = None) -> t
     section = run.sections.get(stage.spec.name)
     match stage.outcome:
         case "final":
-            # Without review every section is approved as it comes: that says nothing.
             is_approved = section is not None and section.is_approved and run.started.settings.review
             return ("approved", "") if is_approved else ("final", "")
         case "abandoned" if stage.last_abandoned is not None and stage.last_abandoned.reason == "cancelled":

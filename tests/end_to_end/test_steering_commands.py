@@ -137,7 +137,7 @@ def test_without_review_nobody_is_asked(hub: Shell, model: OfflineModel) -> None
     done = command.wait()
     assert done.code == 0 and "waiting for a person" not in done.text
     assert done.err == f"run {run}\n"
-    assert set(statuses(hub, run).values()) == {"approved", "skipped"}
+    assert set(statuses(hub, run).values()) == {"final", "skipped"}
 
 
 def test_approving_what_is_not_done_is_refused(hub: Shell, slow: OfflineModel) -> None:

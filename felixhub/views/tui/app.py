@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,6 +93,8 @@ class RunApp(App[int]):
         self._marks = True
         self._seen_at = 0.0
         self._was_away = True
+        self._said = ""
+        self._said_at = 0.0
 
     # ---- what is known -----------------------------------------------------------------------------------------------
 
@@ -125,8 +128,11 @@ class RunApp(App[int]):
         self.set_interval(TICK_S, self._tick)
 
     def on_unmount(self) -> None:
-        self._commander.close()
         self.feed.close()
+
+    def close_commands(self, wait_s: float) -> list[str]:
+        """Once the screen is gone: let what waits for the hub be answered, so long; returns what was not."""
+        return self._commander.close(wait_s)
 
     async def _follow(self) -> None:
         """Take what comes, a little at a time, so that keys get their turn."""
@@ -203,13 +209,22 @@ class RunApp(App[int]):
     # ---- saying and asking -------------------------------------------------------------------------------------------
 
     def say(self, sentence: str, *, is_bad: bool = False) -> None:
-        """A notification; whatever is in it is only shown."""
+        """A notification; whatever is in it is only shown. One that is still to be seen is not said again."""
         shown = self.look.text(sentence[:SAID_CHARACTERS_MAX]).strip()
+        now = time.monotonic()
+        if shown == self._said and now - self._said_at < self.NOTIFICATION_TIMEOUT:
+            return
+        self._said, self._said_at = shown, now
         self.notify(shown[:1].upper() + shown[1:], severity="error" if is_bad else "information", markup=False)
 
-    def command(self, do: Callable[[ControlClient], Outcome], then: Callable[[Outcome], None] | None = None) -> None:
-        """Have it done in the commands' thread; its outcome is said, and given to `then`, here."""
-        if not self._commander.ask(Job(do, lambda outcome: self._told(outcome, then))):
+    def command(
+        self, name: str, do: Callable[[ControlClient], Outcome], then: Callable[[Outcome], None] | None = None
+    ) -> None:
+        """Have it done in the commands' thread; its outcome is said, and given to `then`, here.
+
+        `name`: what one would miss if it were not done; empty for a question.
+        """
+        if not self._commander.ask(Job(name, do, lambda outcome: self._told(outcome, then))):
             self.say("too many commands wait for the hub already: try again in a moment", is_bad=True)
 
     def _told(self, outcome: Outcome, then: Callable[[Outcome], None] | None) -> None:

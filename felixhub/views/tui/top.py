@@ -58,7 +58,8 @@ class Top(RunApp):
         def answered(yes: bool | None) -> None:
             if yes:
                 self.command(
-                    lambda hub: _done(hub.cancel(run, agent=view.agent, by=self.by), f"cancelling {view.agent}")
+                    f"cancel {view.agent}",
+                    lambda hub: _done(hub.cancel(run, agent=view.agent, by=self.by), f"cancelling {view.agent}"),
                 )
 
         question = f"Cancel {self.look.line(view.agent)}? What it has written is kept, and the others go on."
@@ -72,7 +73,7 @@ class Top(RunApp):
 
         def answered(yes: bool | None) -> None:
             if yes:
-                self.command(lambda hub: _done(hub.cancel(run, by=self.by), f"stopping {run}"))
+                self.command(f"stop {run}", lambda hub: _done(hub.cancel(run, by=self.by), f"stopping {run}"))
 
         self.push_screen(Ask(f"Stop the whole run {run}? What was written is kept.", yes="Stop it"), answered)
 
@@ -102,7 +103,7 @@ class Top(RunApp):
                 if outcome.ok:
                     self.drafts.pop((run, view.agent), None)
 
-            self.command(do, then)
+            self.command(f"{verb} {view.agent}", do, then)
 
         draft = self.drafts.get((run, view.agent), Words())
         self.push_screen(SteeringForm(self, run, view, verb, draft), submitted)
@@ -117,13 +118,13 @@ class Top(RunApp):
             self.say(f"{view.agent} writes no section of the document: there is nothing to approve", is_bad=True)
             return
         run, name, number = seen.run, section.name, section.current
-        self.command(lambda hub: _approved(hub.approve(run, name, version=number, by=self.by)))
+        self.command(f"approve {name}", lambda hub: _approved(hub.approve(run, name, version=number, by=self.by)))
 
     def action_approve_all(self) -> None:
         seen = self.seen
         if seen is not None:
             run = seen.run
-            self.command(lambda hub: _approved(hub.approve(run, by=self.by)))
+            self.command(f"approve all of {run}", lambda hub: _approved(hub.approve(run, by=self.by)))
 
     def action_pause(self) -> None:
         seen = self.seen
@@ -131,9 +132,9 @@ class Top(RunApp):
             return
         run = seen.run
         if seen.status == "paused":
-            self.command(lambda hub: _done(hub.resume(run, by=self.by), f"{run} goes on"))
+            self.command(f"resume {run}", lambda hub: _done(hub.resume(run, by=self.by), f"{run} goes on"))
         else:
-            self.command(lambda hub: _done(hub.pause(run, by=self.by), f"pausing {run}"))
+            self.command(f"pause {run}", lambda hub: _done(hub.pause(run, by=self.by), f"pausing {run}"))
 
     def action_runs(self) -> None:
         def then(outcome: Outcome) -> None:
@@ -146,7 +147,7 @@ class Top(RunApp):
             if run is not None:
                 self.choose_run(run)
 
-        self.command(lambda hub: Outcome("", value=hub.runs()), then)
+        self.command("", lambda hub: Outcome("", value=hub.runs()), then)
 
     # ---- texts -------------------------------------------------------------------------------------------------------
 
@@ -213,6 +214,8 @@ class Top(RunApp):
                 sentence = await asyncio.to_thread(work)
             except (FelixError, OSError) as error:
                 self.say(str(error), is_bad=True)
+            except Exception as error:  # noqa: BLE001  (a worker's exception would close the grid)
+                self.say(f"this failed: {type(error).__name__}: {error}", is_bad=True)
             else:
                 self.say(sentence)
 

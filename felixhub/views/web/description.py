@@ -30,16 +30,23 @@ SHAPES = (
 STREAM = (
     "text/event-stream. `snapshot` (id `<boot>-<seq>`): start over with it. Unnamed messages (with an id): an array of "
     "events as on the wire, in order; the partials of one thought may be merged. Without an id: `state` (Overview), "
-    "`lines` ([{seq, at, agent, sign, text}]), `hub` ({state: here|away, sentence}), `runs`, `reset` ({why}: "
-    "a snapshot follows), `gone` ({why}; the stream ends, and 204 says not to come back). Send Last-Event-ID to go on."
+    "`lines` ([{seq, at, agent, sign, text}]), `hub` ({state: here|away, sentence}), `runs`, `reset` ({why, "
+    "another_log}: a snapshot follows), `gone` ({why}; the stream ends, and 204 says not to come back). Send "
+    "Last-Event-ID to go on."
 )
-ERRORS = {
+ERRORS = {  # of every request
     "400": "Bad input: `field` says where.",
     "401": "No token, or a wrong one.",
     "403": "A foreign Host or Origin, or a key that may not.",
     "404": "There is no such run, agent, section, thought or version.",
     "409": "The hub refused: its code and its words.",
-    "503": "The hub is away, or too much is asked at once.",
+    "500": "A fault of ours: the gateway's log says more.",
+    "503": "The hub is away, or too much is asked at once: Retry-After says when to ask again.",
+}
+WRITING_ERRORS = {  # of those with a body
+    "408": "The body came too slowly.",
+    "413": "The body is too large.",
+    "415": "The body is not application/json.",
 }
 
 
@@ -55,6 +62,10 @@ def _ref(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
+FURTHER = {  # of some requests
+    "/api/runs/{run}/events": {"204": _text("The run is gone: do not come back.")},
+    "/api/runs/{run}/document.{format}": {"501": _json("PDF needs typst: pip install felixhub[pdf].", _ref("Error"))},
+}
 ANY: dict[str, Any] = {"type": "object"}
 LIST: dict[str, Any] = {"type": "array", "items": {"type": "object"}}
 
@@ -137,7 +148,7 @@ def described() -> dict[str, Any]:
         paths.setdefault(path, {})["get"] = {
             "summary": summary,
             "parameters": [*_in_path(path), *(_in_query(name, about) for name, about in query.items())],
-            "responses": {"200": answer, **_errors()},
+            "responses": {"200": answer, **FURTHER.get(path, {}), **_errors(ERRORS)},
         }
     for path, (summary, body) in WRITING.items():
         paths.setdefault(path, {})["post"] = {
@@ -147,7 +158,7 @@ def described() -> dict[str, Any]:
             "requestBody": {"content": {"application/json": {"schema": _ref(body)}}},
             "responses": {
                 "201" if path == "/api/runs" else "200": _json("What was done; `sentence` says it in words.", ANY),
-                **_errors(),
+                **_errors(ERRORS | WRITING_ERRORS),
             },
         }
     return {
@@ -183,8 +194,8 @@ def _header(name: str, about: str) -> dict[str, Any]:
     return {"name": name, "in": "header", "description": about, "schema": {"type": "string"}}
 
 
-def _errors() -> dict[str, Any]:
-    return {status: _json(about, _ref("Error")) for status, about in ERRORS.items()}
+def _errors(about: dict[str, str]) -> dict[str, Any]:
+    return {status: _json(sentence, _ref("Error")) for status, sentence in sorted(about.items())}
 
 
 def _error() -> dict[str, Any]:

@@ -29,19 +29,20 @@ from felixhub.transport.subscriber import Subscriber
 from felixhub.views.web import bounds, figures
 from felixhub.views.web.frames import frame, json_bytes
 from felixhub.views.web.lines import EventLog
+from felixhub.views.web.refusal import Refusal
 from felixhub.views.web.snapshots import Snapshots
 from felixhub.views.web.viewer import Viewer
 
 
 class Feed:
-    """`why_over` is set once there is nothing more to come. All of it lives on one loop."""
+    """`over` is set once there is nothing more to come: what a client is refused with. All of it lives on one loop."""
 
     def __init__(self, run: str, hub: str | Path) -> None:
         self.id = run
         self.viewers: set[Viewer] = set()
         self.left_at = time.monotonic()
         self.checked_at = 0.0  # when the hub was last asked whether it still has this run
-        self.why_over: str | None = None
+        self.over: Refusal | None = None
         self.settled = asyncio.Event()  # ready, or over
         self.is_ready = False
         self.marks: list[bytes] = []
@@ -129,17 +130,17 @@ class Feed:
     async def _follow(self) -> None:
         try:
             async with self._subscriber:
-                while self.why_over is None:
+                while self.over is None:
                     items = await self._subscriber.poll(bounds.TURN_S)
                     self._take(items)
                     self._tell()
                     if items:
                         await asyncio.sleep(bounds.FLUSH_S)
         except FelixError as error:
-            self.end(str(error))
+            self._fail(str(error))
         except Exception:  # noqa: BLE001  (its viewers are told, the others go on)
             get_log("web").error("feed_failed", run=self.id, exc_info=True)
-            self.end("the gateway failed to follow this run: its log says more")
+            self._fail("the gateway failed to follow this run: its log says more")
 
     def _take(self, items: list[Event | FelixError]) -> None:
         events: list[Event] = []
@@ -154,7 +155,7 @@ class Feed:
                     self.end(str(item))
                     return
                 case FelixError():
-                    self.end(str(item))
+                    self._fail(str(item))
                     return
         figures.EVENTS.inc(len(events))
         now = time.time()
@@ -219,9 +220,16 @@ class Feed:
             viewer.on_reset(why)
 
     def end(self, why: str) -> None:
-        """There is nothing more to come."""
-        self.why_over = why
+        """The hub has this run no more, or never had."""
+        self._end(Refusal(404, "unknown_run", why, "run"))
+
+    def _fail(self, why: str) -> None:
+        """The run may be there all the same: whoever asks again gets a new feed."""
+        self._end(Refusal(503, "not_followed", why))
+
+    def _end(self, over: Refusal) -> None:
+        self.over = over
         self.is_ready = False
         self.settled.set()
         for viewer in self.viewers:
-            viewer.on_gone(why)
+            viewer.on_gone(over.sentence)

@@ -41,8 +41,8 @@ class Feeds:
         with feed.in_use():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(feed.settled.wait(), bounds.FEED_READY_S_MAX)
-            if feed.why_over is not None:
-                raise Refusal(404, "unknown_run", feed.why_over, "run")
+            if feed.over is not None:
+                raise feed.over
             if not feed.is_ready:
                 raise NoHub("the hub is away")
             yield feed
@@ -50,7 +50,7 @@ class Feeds:
     def of(self, run: str) -> Feed:
         """The feed of this run, a new one where there is none. Raises Refusal when there are too many."""
         feed = self._feeds.get(run)
-        if feed is not None and feed.why_over is None:
+        if feed is not None and feed.over is None:
             return feed
         if feed is None and len(self._feeds) >= bounds.FEEDS_MAX:
             self._close_one()
@@ -94,7 +94,7 @@ class Feeds:
             await asyncio.sleep(1.0)
             now = time.monotonic()
             for feed in list(self._feeds.values()):
-                if feed.is_idle and (feed.why_over is not None or now - feed.left_at > bounds.FEED_IDLE_S):
+                if feed.is_idle and (feed.over is not None or now - feed.left_at > bounds.FEED_IDLE_S):
                     self._end(feed)
 
     def _close_one(self) -> None:

@@ -72,10 +72,10 @@ async def events(request: Request) -> Response:
     with feed.in_use(), contextlib.suppress(TimeoutError):
         # With the hub away the stream says so, and begins when it is back.
         await asyncio.wait_for(feed.settled.wait(), bounds.FEED_READY_S_MAX)
-    if feed.why_over is not None:
-        if position is not None:
+    if feed.over is not None:
+        if position is not None and feed.over.status == 404:
             return Response(status_code=204)  # What EventSource takes as: do not come back.
-        raise Refusal(404, "unknown_run", feed.why_over, "run")
+        raise feed.over
     viewer = Viewer(feed, tail=tail, curve=curve)
     gateway.feeds.open(viewer, gateway.watch.frames())
     feed.attach(viewer)
@@ -109,7 +109,7 @@ async def _catch_up(gateway: Gateway, feed: Feed, viewer: Viewer, boot: str, seq
     except Refusal:
         viewer.on_not_missed("too many viewers come back at once")
     except FelixError as error:
-        viewer.on_not_missed(str(error))
+        viewer.on_not_missed(str(error), another_log=isinstance(error, HubRefused) and error.code == "reset")
     except Exception:  # noqa: BLE001  (it would wait for ever)
         get_log("web").error("catch_up_failed", run=feed.id, exc_info=True)
         viewer.on_not_missed("the gateway failed to find what was missed: its log says more")
@@ -119,7 +119,7 @@ async def _missed(gateway: Gateway, feed: Feed, boot: str, seq: int) -> Batch | 
     """All events after a position as one batch, None for nothing. Waits for a hub that is away or busy."""
     while True:
         await feed.settled.wait()
-        if feed.why_over is not None or feed.position == f"{boot}-{seq}":
+        if feed.over is not None or feed.position == f"{boot}-{seq}":
             return None
         try:
             found = await gateway.ask(lambda client: _replayed(client, feed.id, boot, seq))

@@ -30,7 +30,7 @@ class Viewer:
         self._is_waiting = feed is not None and not feed.is_ready  # for the run to be read, or for what it missed
         self._lines: list[bytes] = []
         self._latest: dict[str, bytes] = {}  # of each kind of which only the newest matters
-        self._why_reset: str | None = None
+        self._reset: dict[str, object] | None = None
         self._why_gone: str | None = None
         self._is_over = False  # It has been told that there is nothing more to come.
         self._stopped = False
@@ -63,7 +63,8 @@ class Viewer:
         self._wake.set()
 
     def on_reset(self, why: str) -> None:
-        self._start_over(why)
+        """The hub's log is another one than before."""
+        self._start_over(why, another_log=True)
         self._is_waiting = True
         self._wake.set()
 
@@ -76,8 +77,8 @@ class Viewer:
         self._stopped = True
         self._wake.set()
 
-    def _start_over(self, why: str) -> None:
-        self._why_reset = why
+    def _start_over(self, why: str, *, another_log: bool = False) -> None:
+        self._reset = {"why": why, "another_log": another_log}
         self._wants_snapshot = True
         self._backlog.clear()
         self._lines = []
@@ -106,9 +107,9 @@ class Viewer:
         self._lines = [frame("lines", json_bytes(lines))] if lines else []
         self.on_state(feed.state(curve=self.curve))
 
-    def on_not_missed(self, why: str) -> None:
+    def on_not_missed(self, why: str, *, another_log: bool = False) -> None:
         """It cannot go on where it was."""
-        self._start_over(why)
+        self._start_over(why, another_log=another_log)
         self._is_waiting = self.feed is not None and not self.feed.is_ready
         self._wake.set()
 
@@ -133,9 +134,9 @@ class Viewer:
 
     def _take(self) -> Iterator[bytes]:
         """All that is to be sent now, in order."""
-        if self._why_reset is not None:
-            why, self._why_reset = self._why_reset, None
-            yield frame("reset", json_bytes({"why": why}))
+        if self._reset is not None:
+            told, self._reset = self._reset, None
+            yield frame("reset", json_bytes(told))
         if self._why_gone is not None:
             self._is_over = True
             yield frame("gone", json_bytes({"why": self._why_gone}))

@@ -57,6 +57,30 @@ def test_q_leaves_and_the_run_goes_on(shell: Shell) -> None:
     assert shell.status(run) == "running"
 
 
+def test_what_was_asked_just_before_q_is_done(shell: Shell) -> None:
+    run = _started(shell)
+    top = shell.terminal("top", columns=120)
+    top.until_shown("0 of 1 approved")
+    top.type("pq")
+    assert top.wait() == 0
+    assert shell.status(run) == "paused"
+    assert "had not answered" not in top.screen
+
+
+def test_what_the_hub_had_not_answered_is_told_to_who_leaves(shell: Shell) -> None:
+    hub = shell.serve()
+    run = shell.run("run", "Why?", "--workflow", "solo", "--review", "--llm", "offline", "--detach").text.strip()
+    shell.until_event(run, "section.ready")
+    top = shell.terminal("top", columns=120)
+    top.until_shown("0 of 1 approved")
+    hub.signal(signal.SIGKILL)
+    hub.popen.wait(30.0)
+    top.type("pq")
+    assert top.wait() == 0
+    assert _is_restored(top)
+    top.until_shown(f"the hub had not answered when you left: pause {run}")
+
+
 @pytest.mark.parametrize("how", ["ctrl-c", "sigterm", "sighup"])
 def test_ctrl_c_and_signals_leave_at_once_with_the_terminal_restored(shell: Shell, how: str) -> None:
     run = _started(shell)

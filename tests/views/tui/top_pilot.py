@@ -150,8 +150,11 @@ def top_told(script: Script, *, at: float, beat: RunBeat | None = None, look: Lo
 
 @asynccontextmanager
 async def driving(app: Top, *, size: tuple[int, int] = (120, 40)) -> AsyncIterator[Driver]:
-    async with app.run_test(size=size, notifications=True) as pilot:
-        yield Driver(app, pilot)
+    try:
+        async with app.run_test(size=size, notifications=True) as pilot:
+            yield Driver(app, pilot)
+    finally:
+        app.close_commands(20.0)
 
 
 def drive(app: Top, steps: Callable[[Driver], Awaitable[None]], *, size: tuple[int, int] = (120, 40)) -> None:

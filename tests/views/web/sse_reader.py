@@ -53,6 +53,7 @@ class Mirror:
         self.state: dict[str, Any] = {}
         self.lines: list[dict[str, Any]] = []
         self.hub = ""
+        self.is_another_log = False
         self.runs: list[dict[str, Any]] = []
         self.count: dict[str, int] = {}
         self.last_id: str | None = None
@@ -77,6 +78,8 @@ class Mirror:
                 self.hub = message.data["state"]
             case "runs":
                 self.runs = message.data
+            case "reset":
+                self.is_another_log |= message.data["another_log"]
             case "gone":
                 self.gone = message.data["why"]
 

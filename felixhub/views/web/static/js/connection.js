@@ -3,6 +3,7 @@
 
 import { renewToken } from "./api.js";
 import { $, setText } from "./dom.js";
+import { safeText } from "./safe.js";
 
 const BACK_MS = 6000; // how long "it is back" stays
 const GOES_ON = "What you see is as it was; the page goes on by itself when it is back.";
@@ -17,6 +18,7 @@ export class Connection {
     this.isHere = false;
     this.wasHere = false; // ever
     this.missing = null; // hub or gateway, until it is back
+    this.whyAnother = null; // why this is another log than before it was missing
   }
 
   set(state) {
@@ -32,12 +34,18 @@ export class Connection {
     this.show();
   }
 
+  // The hub came back without what was shown: said instead of "nothing was lost", before or after that.
+  setAnotherLog(why) {
+    this.whyAnother = `The hub's log is not the one it was, and this run is shown as it stands there now: ${safeText(why)}.`;
+    this.notice(this.whyAnother, "");
+  }
+
   show() {
     const isOpen = this.gateway === "open";
     this.isHere = isOpen && this.hub === "here";
     if (this.isHere) {
       this.pill("here", "●", "connected");
-      if (this.missing) this.notice(BACK[this.missing], "good");
+      if (this.missing && !this.whyAnother) this.notice(BACK[this.missing], "good");
       this.missing = null;
       this.wasHere = true;
     } else if (isOpen) {
@@ -51,6 +59,7 @@ export class Connection {
 
   isMissing(what) {
     this.missing = what;
+    this.whyAnother = null;
     this.notice(AWAY[what], "");
   }
 

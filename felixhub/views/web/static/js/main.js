@@ -44,7 +44,7 @@ class Page {
       events: (events) => this.take(events),
       state: (overview) => this.setState(overview),
       lines: (lines) => this.log.take(lines),
-      reset: () => this.log.startOver(), // What was shown is void, the numbers of its lines too.
+      reset: (data) => this.startOver(data),
       hub: (data) => this.connection.setHub(data.state),
       runs: (runs) => this.home.showRuns(runs),
       gone: ({ why }) => this.gone(why),
@@ -120,6 +120,12 @@ class Page {
     this.texts.start(snapshot);
     this.cards.touchAll();
     refreshReader(true);
+  }
+
+  // What was shown is void, the numbers of the log's lines too.
+  startOver({ why, another_log }) {
+    this.log.startOver();
+    if (another_log) this.connection.setAnotherLog(why);
   }
 
   take(events) {

@@ -37,6 +37,7 @@ export const SECTION_STATES = {
   stale: ["⚠", "out of date", "warn"],
   approved: ["★", "approved", "seal"],
   ready: ["✓", "ready", "good"],
+  final: ["✓", "final", "good"],
 };
 
 export const LIVE = new Set(["thinking", "streaming", "regenerating", "stalled", "cancelling"]);
