@@ -3,12 +3,12 @@
 
 import { renewToken } from "./api.js";
 import { $, setText } from "./dom.js";
-import { safeText } from "./safe.js";
 
 const BACK_MS = 6000; // how long "it is back" stays
 const GOES_ON = "What you see is as it was; the page goes on by itself when it is back.";
 const AWAY = { hub: `The hub is away. ${GOES_ON}`, gateway: `The page's server does not answer. ${GOES_ON}` };
 const BACK = { hub: "The hub is back: nothing was lost.", gateway: "Connected again: nothing was lost." };
+const ANOTHER = "The hub's log is not the one it was, restored from a backup perhaps: the run is shown as it stands there now.";
 
 export class Connection {
   constructor(onLost) {
@@ -18,7 +18,7 @@ export class Connection {
     this.isHere = false;
     this.wasHere = false; // ever
     this.missing = null; // hub or gateway, until it is back
-    this.whyAnother = null; // why this is another log than before it was missing
+    this.isAnother = false; // whether its log is another one than before it was missing
   }
 
   set(state) {
@@ -35,9 +35,9 @@ export class Connection {
   }
 
   // The hub came back without what was shown: said instead of "nothing was lost", before or after that.
-  setAnotherLog(why) {
-    this.whyAnother = `The hub's log is not the one it was, and this run is shown as it stands there now: ${safeText(why)}.`;
-    this.notice(this.whyAnother, "");
+  setAnotherLog() {
+    this.isAnother = true;
+    this.notice(ANOTHER, "");
   }
 
   show() {
@@ -45,7 +45,7 @@ export class Connection {
     this.isHere = isOpen && this.hub === "here";
     if (this.isHere) {
       this.pill("here", "●", "connected");
-      if (this.missing && !this.whyAnother) this.notice(BACK[this.missing], "good");
+      if (this.missing && !this.isAnother) this.notice(BACK[this.missing], "good");
       this.missing = null;
       this.wasHere = true;
     } else if (isOpen) {
@@ -59,7 +59,7 @@ export class Connection {
 
   isMissing(what) {
     this.missing = what;
-    this.whyAnother = null;
+    this.isAnother = false;
     this.notice(AWAY[what], "");
   }
 

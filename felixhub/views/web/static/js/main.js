@@ -123,9 +123,9 @@ class Page {
   }
 
   // What was shown is void, the numbers of the log's lines too.
-  startOver({ why, another_log }) {
+  startOver({ another_log }) {
     this.log.startOver();
-    if (another_log) this.connection.setAnotherLog(why);
+    if (another_log) this.connection.setAnotherLog();
   }
 
   take(events) {
