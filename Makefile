@@ -80,7 +80,7 @@ picture: $(VENV)/.dev
 	$(BIN)/python docs/helix_picture.py docs/recording.jsonl docs/helix.svg
 
 screenshots: $(VENV)/.dev
-	$(BIN)/python docs/screenshots.py docs
+	$(BIN)/python -m docs.screenshots docs
 
 clean:
 	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis

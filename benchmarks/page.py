@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.chromium import running_chromium
 from benchmarks.harness import Options, Row, agent_names, cpu_s, main, note, running_hub, running_load, start_run
 
 AGENTS = 40
@@ -34,15 +34,6 @@ GOAL_CORES = 0.25
 GROWTH_MAX = 1.10  # of what there was early
 HEAP_SLACK_BYTES = 1_000_000
 SHOWN_MS_MAX = 60_000
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 _WATCH = """
 window.longTasks = [];
 new PerformanceObserver((list) => {
@@ -85,20 +76,11 @@ def running_gateway(directory: Path) -> Iterator[Gateway]:
 @contextlib.contextmanager
 def running_page(address: str) -> Iterator[Any]:
     """A page on it, and a way to ask the browser's own counters."""
-    from playwright.sync_api import sync_playwright
-
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        raise RuntimeError("no Chromium here: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
-        try:
-            page = browser.new_page(viewport={"width": 1440, "height": 900})
-            page.add_init_script(_WATCH)
-            page.goto(address)
-            yield page
-        finally:
-            browser.close()
+    with running_chromium() as browser:
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.add_init_script(_WATCH)
+        page.goto(address)
+        yield page
 
 
 def memory_of(page: Any) -> Memory:

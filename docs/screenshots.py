@@ -1,18 +1,16 @@
 """Take the README's pictures of the page, light and dark, from a run made now with the offline model.
 
-`make screenshots` does it; Chromium must be there. Usage: python docs/screenshots.py FOLDER
+`make screenshots` does it; Chromium must be there. Usage: python -m docs.screenshots FOLDER
 """
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
-
+from benchmarks.chromium import running_chromium
 from felixhub.client.runs import send_start
 from felixhub.client.starting import build_start
 from felixhub.settings.settings import load_settings
@@ -22,15 +20,6 @@ MEMO = Path(__file__).parent.parent / "examples" / "night-bus-depot.md"
 WIDTH, HEIGHT = 1440, 900
 THOUGHTS_BEFORE = 6  # ended: then there is something to see everywhere
 WAIT_MS = 120_000
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 def felixhub(*arguments: object) -> subprocess.Popen[str]:
@@ -39,11 +28,7 @@ def felixhub(*arguments: object) -> subprocess.Popen[str]:
 
 
 def shoot(address: str, folder: Path) -> None:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        raise SystemExit("screenshots: no Chromium here; `make test-all` installs it")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+    with running_chromium() as browser:
         pages = {}
         for scheme in ("light", "dark"):
             page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme=scheme)
@@ -58,7 +43,6 @@ def shoot(address: str, folder: Path) -> None:
         for scheme, page in pages.items():
             page.mouse.move(0, 0)
             page.screenshot(path=folder / f"web-{scheme}.png")
-        browser.close()
 
 
 def main(folder: Path) -> None:

@@ -14,11 +14,9 @@ from felixhub.core.errors import ConfigError, Place
 from felixhub.core.events import RunStarted, parse_event
 from felixhub.core.messages import Replay
 from felixhub.documents.document import document_of
-from felixhub.documents.exporting import exported, file_name, told_by
+from felixhub.documents.exporting import SAME_NAMES_MAX, exported, file_name, numbered, told_by
 from felixhub.transport.control import ControlClient, new_id
 from felixhub.views.safe_text import safe_line
-
-SAME_NAMES_MAX = 1_000
 
 
 def export_run(run: str, kind: str, output: Path | None, *, appendix: bool, hub: str | None) -> None:
@@ -68,8 +66,7 @@ def _print(data: bytes, kind: str) -> None:
 
 def _save_new(folder: Path, name: str, kind: str, data: bytes) -> Path:
     """Write a file that was not there before."""
-    for number in range(1, SAME_NAMES_MAX + 1):
-        file = folder / f"{name}{'' if number == 1 else f'-{number}'}.{kind}"
+    for file in (folder / one for one in numbered(name, kind)):
         try:
             with file.open("xb") as out:
                 out.write(data)

@@ -21,6 +21,7 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import NamedTuple
 
+from felixhub.cli.main import EXIT_INTERRUPTED
 from felixhub.cli.processes import finder, settings_for
 from felixhub.cli.runs import named, view_run
 from felixhub.core.errors import ConfigError, FelixError
@@ -38,7 +39,6 @@ from felixhub.transport.control import ControlClient, HubRefused, new_id
 from felixhub.transport.subscriber import Subscription
 from felixhub.views.safe_text import safe_line
 
-EXIT_INTERRUPTED = 130
 STOP_S_MAX = 10.0
 LOOK_S = 0.5
 SPEED_MIN = 0.01

@@ -95,9 +95,9 @@ def show(
     )
     app = Top(options)
     try:
-        code = app.run()
+        is_interrupted = app.run()
     finally:
-        lost = app.close_commands(LEAVE_S_MAX if app.return_code == 0 else 0.0)
+        lost = app.close_commands(0.0 if app.return_value else LEAVE_S_MAX)
         if lost:
             _say(
                 f"felixhub: the hub had not answered when you left: {', '.join(lost)}. "
@@ -105,7 +105,7 @@ def show(
             )
     if app.fault is not None:
         raise app.fault
-    return code or 0
+    return EXIT_INTERRUPTED if is_interrupted else 0
 
 
 def may_move(environ: Mapping[str, str]) -> bool:

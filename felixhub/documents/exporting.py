@@ -6,7 +6,7 @@ Owns: from a run to bytes, for the command line and the page alike. Must not: kn
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from felixhub.core.board import Board
@@ -15,6 +15,7 @@ from felixhub.core.run import Run
 from felixhub.documents.document import Document, markdown, page_of
 
 NAME_CHARACTERS_MAX = 40  # of the task, in a file's name
+SAME_NAMES_MAX = 1_000
 
 
 def told_by(lines: Iterable[bytes]) -> Run:
@@ -58,3 +59,9 @@ def file_name(task: str, started_at: float) -> str:
             break
         name = longer
     return f"{name or 'document'}-{datetime.fromtimestamp(started_at, UTC):%Y-%m-%d}"
+
+
+def numbered(name: str, ending: str) -> Iterator[str]:
+    """`name.ending`, `name-2.ending` and so on, for the first that is not taken; `SAME_NAMES_MAX` of them."""
+    yield f"{name}.{ending}"
+    yield from (f"{name}-{number}.{ending}" for number in range(2, SAME_NAMES_MAX + 1))

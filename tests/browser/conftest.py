@@ -33,9 +33,9 @@ if not IS_THERE and not IS_ASKED_FOR:
 
 @pytest.fixture(scope="module")  # Playwright keeps a loop running in this thread: no other test's must find it.
 def browser() -> Iterator[Browser]:
-    from stage import a_browser
+    from benchmarks.chromium import running_chromium
 
-    with a_browser() as made:
+    with running_chromium() as made:
         yield made
 
 

@@ -6,52 +6,23 @@ Owns: starting them, and the flags that this Chromium needs. Must not: judge wha
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 from ports import free_ports
 from shell import Command, Shell, a_shell, until
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 WAIT_MS = 60_000  # a busy machine may take its time
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 _WATCH = """
 window.broken = [];
 document.addEventListener("securitypolicyviolation", (event) => {
     window.broken.push(`${event.violatedDirective} ${event.blockedURI}`);
 });
 """
-
-
-def chromium() -> str | None:
-    """Where Debian's Chromium is."""
-    return shutil.which("chromium")
-
-
-@contextlib.contextmanager
-def a_browser() -> Iterator[Browser]:
-    found = chromium()
-    assert found, "no Chromium: `make test-all` installs it"
-    with sync_playwright() as playwright, tempfile.TemporaryDirectory(prefix="fh-browser-") as home:
-        made = playwright.chromium.launch(executable_path=found, args=list(FLAGS), env={**os.environ, "HOME": home})
-        try:
-            yield made
-        finally:
-            made.close()
 
 
 class Stage:

@@ -56,6 +56,16 @@ def test_what_was_saved_is_no_draft(stage: Stage) -> None:
         edit.click()
         expect(page.locator("#edit-about")).to_contain_text(f"version {version}")
         expect(text).to_have_value("What another person wrote.")
+        # A draft that was not saved is there again, and says what it does not know of.
+        text.fill("A draft of mine.")
+        page.keyboard.press("Escape")
+        newer = client.edit(run, "summary", "What the other one wrote then.")["version"]
+        expect(page.locator("#preview")).to_contain_text("What the other one wrote then.")
+        edit.click()
+        expect(text).to_have_value("A draft of mine.")
+        expect(page.locator("#edit-about")).to_contain_text(
+            f"made from version {version}, and version {newer} has come"
+        )
         page.keyboard.press("Escape")
         client.cancel(run)
 

@@ -35,7 +35,6 @@ GATHER_S = 0.05  # what comes within so long is taken together
 BLINK_S = 0.5
 POLL_S = 0.25
 SAID_CHARACTERS_MAX = 600  # of one notification
-EXIT_INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +61,8 @@ class Told(Message):
         self.then = then
 
 
-class RunApp(App[int]):
-    """Ends with an exit code. `fault` is what made it end, for the caller to raise once the terminal is back."""
+class RunApp(App[bool]):
+    """Returns whether it was interrupted. `fault` made it end: for the caller to raise once the terminal is back."""
 
     CSS = """
     RunApp.-ascii Pager > Vertical { border: ascii $primary; }
@@ -123,7 +122,7 @@ class RunApp(App[int]):
         self.begin_capture_print(self)
         if self.options.handles_signals and not self.is_headless:
             for number in (signal.SIGTERM, signal.SIGHUP):
-                asyncio.get_running_loop().add_signal_handler(number, self.exit, EXIT_INTERRUPTED)
+                asyncio.get_running_loop().add_signal_handler(number, self.exit, True)
         self.run_worker(self._follow(), name="feed", exit_on_error=True)
         self.set_interval(TICK_S, self._tick)
 
@@ -141,7 +140,7 @@ class RunApp(App[int]):
                 news = await self.feed.turn(POLL_S)
             except FelixError as error:
                 self.fault = error
-                self.exit(1)
+                self.exit(False)
                 return
             self._coming |= news.batches
             self._marks = self._marks or news.marks
@@ -151,7 +150,7 @@ class RunApp(App[int]):
 
     def _tick(self) -> None:
         if self.options.is_over is not None and self.options.is_over():
-            self.exit(0)
+            self.exit(False)
             return
         now = self.options.clock()
         is_news = self._marks or self.feed.is_away != self._was_away or (self.seen is None) != (self.feed.run is None)
@@ -204,7 +203,7 @@ class RunApp(App[int]):
             super()._handle_exception(error)
             return
         self.fault = self.fault or error
-        self.exit(1)
+        self.exit(False)
 
     # ---- saying and asking -------------------------------------------------------------------------------------------
 
@@ -245,7 +244,7 @@ class RunApp(App[int]):
     # ---- leaving -----------------------------------------------------------------------------------------------------
 
     def action_detach(self) -> None:
-        self.exit(0)
+        self.exit(False)
 
     def action_quit_now(self) -> None:
-        self.exit(EXIT_INTERRUPTED)
+        self.exit(True)

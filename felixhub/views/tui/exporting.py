@@ -18,12 +18,11 @@ from textual.widgets import Input, RadioButton, RadioSet, Static
 from felixhub.core.errors import ConfigError, Place
 from felixhub.core.messages import Replay
 from felixhub.documents.document import document_of
-from felixhub.documents.exporting import exported, told_by
+from felixhub.documents.exporting import exported, numbered, told_by
 from felixhub.transport.control import ControlClient, new_id
 from felixhub.views.tui import keys
 
 KINDS = {"md": "Markdown", "html": "HTML page", "pdf": "PDF", "jsonl": "events, one JSON a line"}
-SAME_NAMES_MAX = 1_000
 
 
 class Wish(NamedTuple):
@@ -33,10 +32,9 @@ class Wish(NamedTuple):
 
 def unused(folder: Path, name: str, ending: str) -> Path:
     """A file that is not there yet, or the last of these names when all are."""
-    for number in range(1, SAME_NAMES_MAX):
-        file = folder / f"{name}{'' if number == 1 else f'-{number}'}.{ending}"
+    for file in (folder / one for one in numbered(name, ending)):
         if not file.exists():
-            return file
+            break
     return file
 
 

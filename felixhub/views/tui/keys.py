@@ -53,6 +53,7 @@ COMMON = [
     _key("R", "runs", "runs", "choose another run of this hub, live or finished"),
     _key("question_mark,f1", "help", "help", "this help"),
     _key("ctrl+p", "command_palette", "palette", "find any command by its name"),
+    _key("ctrl+z", "suspend_process", "suspend", "to the shell and its other jobs; fg comes back"),
     _key("q", "detach", "quit", "leave; the run goes on"),
     _key("ctrl+c", "quit_now", "quit at once", "leave at once; the run goes on", priority=True),
 ]

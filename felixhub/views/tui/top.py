@@ -6,7 +6,7 @@ Owns: which command a key is, and the sentence of its success. Must not: decide 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, ClassVar
 
 from textual.app import SystemCommand
@@ -124,7 +124,8 @@ class Top(RunApp):
         seen = self.seen
         if seen is not None:
             run = seen.run
-            self.command(f"approve all of {run}", lambda hub: _approved(hub.approve(run, by=self.by)))
+            done = {section.name for section in seen.sections if section.status in ("approved", "skipped")}
+            self.command(f"approve all of {run}", lambda hub: _approved(hub.approve(run, by=self.by), done))
 
     def action_pause(self) -> None:
         seen = self.seen
@@ -279,9 +280,10 @@ def _done(_: dict[str, Any], sentence: str) -> Outcome:
     return Outcome(sentence)
 
 
-def _approved(reply: dict[str, Any]) -> Outcome:
-    """What was approved, and what was not and why."""
-    approved, refused = list(reply.get("approved", [])), dict(reply.get("refused", {}))
+def _approved(reply: dict[str, Any], done: Collection[str] = ()) -> Outcome:
+    """What was approved, and what was not and why; that of which nothing was left to approve is not told."""
+    approved = list(reply.get("approved", []))
+    refused = {section: why for section, why in dict(reply.get("refused", {})).items() if section not in done}
     parts = [f"approved {wording.names(approved)}"] if approved else []
     parts += [f"{section}: {why}" for section, why in list(refused.items())[:3]]
     if len(refused) > 3:

@@ -31,8 +31,9 @@ LOOK_S = 1.0  # how often the hub is asked whether anything is new
 LOOK_WAIT_S = 1.5
 RUNS_S = 5.0  # how often the list of runs is asked for though nothing seems to be new: one may have been removed
 COMMAND_WAIT_S = 5.0
-DESK_THREADS = 4
-DESK_WAITING_MAX = 64
+READING_THREADS = 4
+COMMAND_THREADS = 2
+DESK_WAITING_MAX = 64  # at each of the two
 
 # Requests
 SMALL_BODY_BYTES_MAX = 256 * KIB

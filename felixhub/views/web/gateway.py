@@ -1,4 +1,4 @@
-"""What the routes share: the feeds, the desk, the watch over the hub, and threads for what is heavy.
+"""What the routes share: the feeds, the desks, the watch over the hub, and threads for what is heavy.
 
 Owns: their beginning and end, and how a request gets at the hub. Must not: know HTTP.
 """
@@ -50,29 +50,37 @@ class Gateway:
         self.options = options
         self.feeds = Feeds(options.hub)
         self.watch = HubWatch(options.hub, tell=self.feeds.tell, listed=self._on_listed)
-        self.desk = Desk(
-            lambda: connect(options.hub, wait_s=bounds.COMMAND_WAIT_S),
-            threads=bounds.DESK_THREADS,
-            waiting_max=bounds.DESK_WAITING_MAX,
-        )
+        # Commands have a desk of their own: they wait for no export, nor for those who catch up.
+        self._readings = self._desk(bounds.READING_THREADS)
+        self._commands = self._desk(bounds.COMMAND_THREADS)
         self._checks: set[asyncio.Task[None]] = set()
         self._heavy = Desk(nullcontext, threads=bounds.HEAVY_MAX, waiting_max=bounds.HEAVY_WAITING_MAX)
 
     async def ask(self, what: Callable[[ControlClient], T]) -> T:
-        """An answer of the hub's. Raises NoHub at once while it is known to be away for longer."""
-        await self.watch.here(bounds.COMMAND_WAIT_S)
-        return await self.desk.ask(what)
+        """What the hub says of itself. Raises NoHub at once while it is known to be away for longer."""
+        return await self._ask(self._readings, what)
 
     async def command(self, what: Callable[[ControlClient], dict[str, Any]]) -> dict[str, Any]:
-        """As `ask`; what it has changed shows soon."""
+        """As `ask`, but it changes something, which shows soon."""
         try:
-            reply = await self.ask(what)
+            reply = await self._ask(self._commands, what)
         except Exception as error:
             figures.COMMANDS.labels("refused" if isinstance(error, HubRefused) else "failed").inc()
             raise
         figures.COMMANDS.labels("done").inc()
         self.watch.look_soon()
         return reply
+
+    def _desk(self, threads: int) -> Desk[ControlClient]:
+        return Desk(
+            lambda: connect(self.options.hub, wait_s=bounds.COMMAND_WAIT_S),
+            threads=threads,
+            waiting_max=bounds.DESK_WAITING_MAX,
+        )
+
+    async def _ask(self, desk: Desk[ControlClient], what: Callable[[ControlClient], T]) -> T:
+        await self.watch.here(bounds.COMMAND_WAIT_S)
+        return await desk.ask(what)
 
     async def heavy(self, what: Callable[[], T]) -> T:
         """Something that takes long, in a thread; only so many at once."""
@@ -92,7 +100,7 @@ class Gateway:
         boot, _, seq = feed.position.rpartition("-")
         request = Replay(id=new_id(), run=feed.id, after=int(seq), boot=boot)
         try:
-            await self.desk.ask(lambda client: client.pages(request, bytes_max=0))
+            await self._readings.ask(lambda client: client.pages(request, bytes_max=0))
         except HubRefused as error:
             if error.code in GONE:
                 feed.end(str(error))
@@ -106,5 +114,6 @@ class Gateway:
         self.feeds.stop()
         await self.watch.close()
         await self.feeds.close()
-        self.desk.close()
+        self._readings.close()
+        self._commands.close()
         self._heavy.close()

@@ -7,8 +7,8 @@ import { safeText } from "./safe.js";
 import { count, wordsIn } from "./words.js";
 
 const dialog = prepare($("edit"));
-const drafts = new Map(); // by run and section
-let now = null; // {page, section, version, was, tell}
+const drafts = new Map(); // by run and section: {text, version}, the version that it was made from
+let now = null; // {page, section, version, made, was, tell}
 
 const key = () => `${now.page.run}/${now.section.name}`;
 
@@ -19,7 +19,7 @@ $("edit-text").addEventListener("input", showCounts);
 dialog.addEventListener("close", () => {
   const text = $("edit-text").value;
   if (text === now.was) drafts.delete(key());
-  else drafts.set(key(), text);
+  else drafts.set(key(), { text, version: now.made });
 });
 
 dialog.querySelector("form").addEventListener("submit", async (event) => {
@@ -32,6 +32,11 @@ dialog.querySelector("form").addEventListener("submit", async (event) => {
   tell(reply.sentence ?? "Saved.");
 });
 
+const madeFrom = ({ made, version }) =>
+  made === version
+    ? `Made from version ${version}.`
+    : `Your draft was made from version ${made}, and version ${version} has come since: what is new in it is not in your draft.`;
+
 export async function editDialog(page, section, button, tell) {
   let text = "";
   let wrong = null;
@@ -41,10 +46,14 @@ export async function editDialog(page, section, button, tell) {
     wrong = error;
   }
   setText($("edit-title"), `Edit “${safeText(section.title)}”`);
-  setText($("edit-about"), `Made from version ${section.current}. Markdown is fine. Saving makes a new version; the old ones stay.`);
   $("edit-text").value = text;
-  now = { page, section, version: section.current, was: $("edit-text").value, tell };
-  if (!wrong && drafts.has(key())) $("edit-text").value = drafts.get(key());
+  now = { page, section, version: section.current, made: section.current, was: $("edit-text").value, tell };
+  const draft = wrong ? null : drafts.get(key());
+  if (draft) {
+    $("edit-text").value = draft.text;
+    now.made = draft.version;
+  }
+  setText($("edit-about"), `${madeFrom(now)} Markdown is fine. Saving makes a new version; the old ones stay.`);
   showCounts();
   button.focus();
   open(dialog, $("edit-text"));
