@@ -28,6 +28,7 @@ from felixhub.views.console import ConsoleOptions, Outcome, watch
 from felixhub.views.safe_text import safe_line
 
 EXIT_FAILED = 1
+BUSY_SHOWN_MAX = 3  # agents in a table's row: the task is to be seen too
 EXIT_DEGRADED = 4
 NAME_CHARACTERS_MAX = 200  # of who gives a command
 
@@ -210,12 +211,14 @@ def list_runs(*, hub: str | None, as_json: bool) -> None:
 
 def _row(row: dict[str, Any]) -> tuple[str, ...]:
     task = safe_line(str(row.get("task", "")))
+    busy = list(row.get("open", []))
+    more = len(busy) - BUSY_SHOWN_MAX
     return (
         row["run"],
         status_of(row),
         age(time.time() - float(row.get("started_at") or time.time())),
         str(row.get("workflow", "")),
-        ",".join(row.get("open", [])) or "-",
+        ",".join([*busy[:BUSY_SHOWN_MAX], *([f"+{more}"] if more > 0 else [])]) or "-",
         task if len(task) <= 60 else task[:59] + "…",
     )
 

@@ -102,7 +102,7 @@ def _stage(run: Run, stage: StageState, now: float) -> dict[str, Any]:
         "thoughts": len(own),
         "attempt": latest.started.attempt if latest else None,
         "endpoint": latest.started.endpoint if latest else None,
-        "model": latest.started.model if latest else None,
+        "model": latest.model if latest else None,
         "tokens": sum(_tokens(thought) for thought in own),
         "estimated": any(usage.estimated for usage in counted) or any(not thought.final for thought in own),
         "seconds": round(sum(_seconds(thought, now) for thought in own), 3),

@@ -89,8 +89,8 @@ def _lines(text: str) -> list[str]:
 def _by(run: Run, version: Version) -> str:
     thought = run.thoughts.get(version.source)
     notes = [] if version.whole else ["truncated"]
-    if thought is not None and thought.started.model:
-        notes.insert(0, thought.started.model)
+    if thought is not None and thought.model:
+        notes.insert(0, thought.model)
     return safe_line(f"{version.by} ({', '.join(notes)})" if notes else version.by)
 
 
@@ -115,6 +115,7 @@ def _write(lines: Sequence[str], output: Path | None) -> None:
             output.write_bytes("".join(f"{line}\n" for line in lines).encode())
         except OSError as error:
             raise ConfigError(f"cannot write the difference: {error.strerror}", place=Place(str(output))) from None
+        print(f"written to {safe_line(str(output))}", file=sys.stderr)
         return
     look = detect_look(sys.stdout, os.environ)
     shown = _shown(lines, look) if look.terminal else lines

@@ -297,6 +297,8 @@ class ThoughtCancelling(Event):
 
 
 class ThoughtFinalized(Event):
+    """The thought is whole. `model` is the one that answered, as its server calls it; empty where nobody said."""
+
     kind: Literal["thought.finalized"] = "thought.finalized"
     agent: str
     thought: str
@@ -305,6 +307,7 @@ class ThoughtFinalized(Event):
     reasoning_length: int
     reasoning_sha256: str
     finish_reason: str
+    model: str = ""
     truncated: bool
     usage: Usage
     confidence: float

@@ -73,6 +73,7 @@ class Finalize(Message):
     reasoning_length: Length = 0
     reasoning_sha256: Sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     finish_reason: Short = "stop"
+    model: Short = ""
     truncated: bool = False
     usage: Usage = Usage()
     first_token_s: Seconds | None = None

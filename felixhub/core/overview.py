@@ -325,7 +325,7 @@ def _agent(run: Run, stage: StageState, thought: Thought | None, beat: BusyAgent
             "thought": thought.id,
             "silence_s": silence_s,
             "attempt": thought.started.attempt,
-            "model": thought.started.model,
+            "model": thought.model,
             "endpoint": thought.started.endpoint,
             "reasoning_bytes": len(thought.reasoning),
             "tokens": final.usage.completion_tokens if final is not None and counted else thought.tokens,

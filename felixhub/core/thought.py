@@ -117,6 +117,11 @@ class Thought:
         return self.abandoned.reason if self.abandoned else None
 
     @property
+    def model(self) -> str | None:
+        """The model that was asked for; where the choice was left to the server, the one that answered, once final."""
+        return self.started.model or (self.final.model if self.final else "") or None
+
+    @property
     def size(self) -> int:
         """Bytes of both channels."""
         return len(self.text) + len(self.reasoning)

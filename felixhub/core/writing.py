@@ -109,6 +109,7 @@ def decide_finalize(memory: Memory, message: Finalize, session: str, turn: Turn)
         reasoning_length=message.reasoning_length,
         reasoning_sha256=message.reasoning_sha256,
         finish_reason=message.finish_reason,
+        model=message.model,
         truncated=message.truncated,
         usage=message.usage,
         confidence=_confidence(run, thought),

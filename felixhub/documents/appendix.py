@@ -72,8 +72,8 @@ def _agent(run: Run, name: str, thoughts: list[Thought]) -> list[str]:
 
 def _model(thought: Thought) -> str:
     """The model, and where it runs."""
-    started = thought.started
-    return _words(f"{started.model} ({started.endpoint})" if started.model else started.endpoint)
+    endpoint = thought.started.endpoint
+    return _words(f"{thought.model} ({endpoint})" if thought.model else endpoint)
 
 
 def _usage(thoughts: list[Thought]) -> Usage:

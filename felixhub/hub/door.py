@@ -23,7 +23,7 @@ from felixhub.hub.connections import Connections
 from felixhub.hub.guard import Guard
 from felixhub.transport.address import Endpoints
 from felixhub.transport.keys import HubKey
-from felixhub.transport.sockets import control_router, ingest_router, live_xpub
+from felixhub.transport.sockets import control_router, ingest_router, listen, live_xpub
 
 NAMES = ("ingest", "live", "control")
 SUBSCRIPTIONS_MAX = 10_000  # taken in one turn
@@ -93,7 +93,7 @@ class Door:
             for name, socket in zip(NAMES, self._sockets, strict=True):
                 self._connections.append(Connections(socket, most=self._connections_max))
                 address: str = getattr(self.where, name)
-                socket.bind(address)
+                listen(socket, address)
         except zmq.ZMQError as error:
             self.close()
             raise ConfigError(

@@ -18,7 +18,7 @@ from felixhub.hub.door import Door
 from felixhub.hub.guard import Guard
 from felixhub.hub.zap import Zap
 from felixhub.transport.keys import Curve, HubKey, new_pair
-from felixhub.transport.sockets import client_dealer
+from felixhub.transport.sockets import client_dealer, dial
 
 WAIT_S = 5.0
 EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_HANDSHAKE_FAILED_AUTH
@@ -46,7 +46,7 @@ def _try(context: zmq.Context[zmq.Socket[bytes]], door: Door, zap: Zap, pair: Cu
     address = door.control.getsockopt(zmq.LAST_ENDPOINT)
     assert isinstance(address, bytes)
     try:
-        socket.connect(_loopback(address.rstrip(b"\0").decode()))
+        dial(socket, _loopback(address.rstrip(b"\0").decode()))
         poller = zmq.Poller()
         for one in (monitor, zap.socket):
             poller.register(one, zmq.POLLIN)

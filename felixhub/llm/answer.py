@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from felixhub.llm.endpoint import Endpoint
@@ -49,10 +49,14 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The answer is whole as far as the server is concerned; `truncated_by_length` says it hit its limit."""
+    """The answer is whole as far as the server is concerned; `truncated_by_length` says it hit its limit.
+
+    `model` is the one that answered, as the server calls it.
+    """
 
     reason: str
     truncated_by_length: bool = False
+    model: str = field(default="", compare=False)  # Which one it was does not make it another end.
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,7 @@ class AnswerReader:
         self._blank_bytes = 0
         self._menders = {"text": SurrogateMender(), "reasoning": SurrogateMender()}
         self._splitter = ThinkSplitter()
+        self._answered_by = ""
         self._usage: Usage | None = None
         self._finish_reason: str | None = None
         self._done = False
@@ -163,7 +168,11 @@ class AnswerReader:
             )
         if reason is None or not self._text_seen:
             raise self._not_whole(reason)
-        finish = Finish(reason, truncated_by_length=reason in ("length", "max_tokens", "max_output_tokens"))
+        finish = Finish(
+            reason,
+            truncated_by_length=reason in ("length", "max_tokens", "max_output_tokens"),
+            model=self._answered_by or self._model,
+        )
         return [*([self._usage] if self._usage else []), finish]
 
     def _not_whole(self, reason: str | None) -> AttemptFailed:
@@ -214,6 +223,9 @@ class AnswerReader:
         if payload.get("error") or payload.get("object") == "error":
             raise error_in_answer(self._endpoint, payload, model=self._model)
         self._usage = _usage(payload.get("usage")) or self._usage  # The last one, never the sum.
+        named = payload.get("model")
+        if isinstance(named, str) and named:
+            self._answered_by = named
         choices = payload.get("choices")
         for choice in choices if isinstance(choices, list) else []:
             if not isinstance(choice, dict) or choice.get("index") not in (0, None):

@@ -53,7 +53,7 @@ from felixhub.core.run import Run
 from felixhub.core.workflow import Card, RunSettings, Workflow
 from felixhub.transport.address import WAIT_S, Connection, NoHub, find_hub, no_hub_sentence
 from felixhub.transport.refusal import Refusal
-from felixhub.transport.sockets import client_dealer
+from felixhub.transport.sockets import client_dealer, dial
 
 RESEND_S = 2.0
 START_S_MAX = 300.0
@@ -407,7 +407,7 @@ class ControlClient:
             self._where = connection.control
             self._socket = client_dealer(self._context, DEFAULT_LIMITS, connection.curve)
             self._refusal = Refusal(self._socket, connection)
-            self._socket.connect(connection.control)
+            dial(self._socket, connection.control)
         return self._socket
 
     def _check_refusal(self) -> None:

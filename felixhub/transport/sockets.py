@@ -17,6 +17,24 @@ ZAP_DOMAIN = b"felixhub"
 _S = TypeVar("_S", bound=zmq.Socket[bytes])
 
 
+def listen(socket: zmq.Socket[bytes], address: str) -> None:
+    """Bind. Raises ZMQError."""
+    _speak(socket, address)
+    socket.bind(address)
+
+
+def dial(socket: zmq.Socket[bytes], address: str) -> None:
+    """Connect. Raises ZMQError for what is no address; for one where nobody is it tries again and again."""
+    _speak(socket, address)
+    socket.connect(address)
+
+
+def _speak(socket: zmq.Socket[bytes], address: str) -> None:
+    # Only where the address is one of IPv6: of a name it would change which of its addresses is taken.
+    if "://[" in address:
+        socket.setsockopt(zmq.IPV6, 1)
+
+
 def _common(socket: _S) -> _S:
     # No HEARTBEAT_IVL: when a peer dies whose messages wait for room here, its timer fails an assertion of libzmq 4.3.5
     # (`!_io_error`) and that ends our process; one client that floods a hub and dies is enough. Our own beats tell who

@@ -23,7 +23,7 @@ from felixhub.core.names import HUB_BEAT_TOPIC, run_topic
 from felixhub.transport.address import WAIT_S, Connection, KeyRefused, NoHub, no_hub_sentence
 from felixhub.transport.control import Find, finder, new_id
 from felixhub.transport.refusal import Refusal
-from felixhub.transport.sockets import client_dealer, live_sub
+from felixhub.transport.sockets import client_dealer, dial, live_sub
 
 TICK_S = 0.1
 ASK_S = 1.0  # a hub that lets a key in and says nothing for so long is asked whether the key may watch
@@ -96,8 +96,8 @@ class _Link:
         self.live.subscribe(b"run/" if selection in ("latest", "all") else run_topic(selection))
         self.control = client_dealer(self._context, DEFAULT_LIMITS, connection.curve)
         self._refusals = [Refusal(self.live, connection), Refusal(self.control, connection)]
-        self.live.connect(connection.live)
-        self.control.connect(connection.control)
+        dial(self.live, connection.live)
+        dial(self.control, connection.control)
 
     def turn(self) -> list[Event | FelixError]:
         """Take what has arrived, send what is due, return what is in order."""

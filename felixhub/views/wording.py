@@ -184,6 +184,8 @@ def thought_finalized(event: ThoughtFinalized, *, words: int | None) -> list[str
             rate = usage.completion_tokens / writing_s
             parts.append(f"{'~' if usage.estimated else ''}{rate:.{0 if rate >= 10 else 1}f} tok/s")
     parts.extend((span(event.seconds), f"confidence {event.confidence:.2f}"))
+    if event.model and event.model != OFFLINE_MODEL:
+        parts.append(event.model)
     if event.truncated:
         parts.append(f"TRUNCATED ({event.finish_reason})")
     elif event.finish_reason != "stop":

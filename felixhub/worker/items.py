@@ -27,9 +27,13 @@ class Throttled:
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """The agent has said all it had to say. `truncated`: its model hit its own limit of tokens."""
+    """The agent has said all it had to say. `truncated`: its model hit its own limit of tokens.
+
+    `model`: the one that answered, as its server calls it.
+    """
 
     finish_reason: str = "stop"
+    model: str = ""
     truncated: bool = False
     usage: Usage | None = None
 

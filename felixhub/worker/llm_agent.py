@@ -86,6 +86,7 @@ class LlmAgents:
                     case models.Finish():
                         yield Whole(
                             finish_reason=part.reason,
+                            model=part.model,
                             truncated=part.truncated_by_length,
                             usage=usage or _estimated(messages, byte_count),
                         )

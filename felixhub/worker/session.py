@@ -41,7 +41,7 @@ from felixhub.failpoint import failpoint
 from felixhub.logs import get_log
 from felixhub.transport.address import Connection, KeyRefused
 from felixhub.transport.refusal import Refusal
-from felixhub.transport.sockets import worker_dealer
+from felixhub.transport.sockets import dial, worker_dealer
 from felixhub.worker.items import Broken, End, Item, Stopped, Throttled, Whole
 from felixhub.worker.link import Link
 from felixhub.worker.places import Job, Places, Think
@@ -199,7 +199,7 @@ class Session:
         dealer = worker_dealer(self._context, self._limits, connection.curve)
         refusal = Refusal(dealer, connection)
         try:
-            dealer.connect(connection.ingest)
+            dial(dealer, connection.ingest)
         except zmq.ZMQError as error:
             refusal.close()
             dealer.close()

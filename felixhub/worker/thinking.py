@@ -12,13 +12,13 @@ from felixhub.core.batcher import Channel, ThoughtBatcher
 from felixhub.core.events import Reason, Usage
 from felixhub.core.limits import DEFAULT_LIMITS, Limits
 from felixhub.core.messages import Assign
+from felixhub.core.names import SHORT_CHARACTERS_MAX
 from felixhub.llm.surrogates import sendable
 from felixhub.worker.items import Broken, End, Item, Reasoning, Stopped, Throttled, Whole
 from felixhub.worker.outbox import Outbox
 from felixhub.worker.tokens import tokens_in
 
 STOP_S = 0.5  # how long an agent may take to stop; then its thought ends without it
-FINISH_REASON_CHARACTERS_MAX = 200
 
 
 class Thinking:
@@ -72,7 +72,8 @@ class Thinking:
                 self.outbox.abandon("agent_error", f"{self.assign.agent} said nothing")
             case Whole():
                 self.outbox.finalize(
-                    finish_reason=sendable(end.finish_reason)[:FINISH_REASON_CHARACTERS_MAX],
+                    finish_reason=_short(end.finish_reason),
+                    model=_short(end.model),
                     truncated=end.truncated,
                     usage=end.usage or self._estimated_usage(),
                     first_token_s=self._first_token_s,
@@ -145,3 +146,8 @@ class Thinking:
         if not self.outbox.write(channel, text):
             most = self._limits.thought_bytes_max
             self.outbox.abandon("too_long", f"a thought holds at most {most} bytes: ask for a shorter answer")
+
+
+def _short(said: str) -> str:
+    """What a model's server has said, as far as a message takes it."""
+    return sendable(said)[:SHORT_CHARACTERS_MAX]

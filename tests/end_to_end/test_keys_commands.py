@@ -13,6 +13,7 @@ import pytest
 from ports import free_ports
 from shell import Command, Shell, until
 
+from felixhub.llm.offline import OfflineModel
 from felixhub.transport.address import find_hub
 from felixhub.transport.control import ControlClient
 
@@ -314,6 +315,18 @@ def test_a_key_is_good_at_once_and_ends_at_once(shell: Shell) -> None:
     assert sentence in shell.run("ps", "--hub", "old.json", code=2).complaint
     assert hub.is_running
     no_secret_is_printed(shell)
+
+
+def test_over_ipv6(shell: Shell, model: OfflineModel) -> None:
+    """All three sockets: a worker's, a viewer's and an operator's key."""
+    listening(shell, f"tcp://[::1]:{free_ports()}")
+    for name, role in (("w", "worker"), ("v", "viewer"), ("o", "operator")):
+        shell.run("keys", "new", name, "--role", role)
+    shell.start("agent", "research", "--hub", "felixhub-w.json")
+    asked = ("--workflow", "solo", "--llm", model.base_url, "--hub", "felixhub-o.json")
+    run = shell.run("run", "Why?", *asked, "--detach").text.strip()
+    watched = shell.run("watch", "--run", run, "-o", "json", "--hub", "felixhub-v.json")
+    assert '"run.finished"' in watched.lines[-1]
 
 
 def test_a_copy_that_others_may_read_is_refused(shell: Shell) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 import signal
 import socket
 
+import pytest
 from sse_reader import Mirror, Reader, messages
 from web_place import Place, Web, until
 
 from felixhub.core.board import Board
+from felixhub.views.web.bounds import SEND_S_MAX
 
 
 def texts_in_log(place: Place, run: str) -> dict[tuple[str, str], bytes]:
@@ -151,6 +154,27 @@ def test_a_client_that_does_not_read_starts_over_from_a_snapshot_and_the_others_
     wait_for_end(other, 60.0)
     check(web.place, run, other.mirror)
     other.close()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_a_client_that_reads_nothing_for_a_minute_is_let_go(web: Web) -> None:
+    """What it has not read does not stay with us for ever; it may come back where it was."""
+    run = web.place.start_run(10, pieces=200, words=1_500, pace_s=0.02)
+    stopped = socket.create_connection(("127.0.0.1", web.port))
+    stopped.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+    stopped.sendall(f"GET /api/runs/{run}/events HTTP/1.1\r\nHost: 127.0.0.1:{web.port}\r\n\r\n".encode())
+    with stopped:
+        until(lambda: web.figure("felixhub_web_viewers") == 1, 30.0, "it is a viewer")
+        until(lambda: web.figure("felixhub_web_viewers") == 0, SEND_S_MAX + 120.0, "it is let go")
+        stopped.settimeout(30.0)
+        with contextlib.suppress(ConnectionResetError):
+            while stopped.recv(65_536):
+                pass  # what the kernels still had of it, and then its end
+    again = Reader(web.port, f"/api/runs/{run}/events")
+    wait_for_end(again, 120.0)
+    check(web.place, run, again.mirror)
+    again.close()
 
 
 def _unchunked(file):  # type: ignore[no-untyped-def]

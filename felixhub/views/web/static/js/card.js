@@ -10,7 +10,7 @@ import { readerDialog } from "./reader.js";
 import { safeText } from "./safe.js";
 import { steerDialog } from "./steer.js";
 import { versionsDialog } from "./versions.js";
-import { ENDED, LIVE, STATES, WRITING, count, perSecond, showState, span, wordsIn } from "./words.js";
+import { ENDED, LIVE, STATES, WRITING, count, modelOf, perSecond, showState, span, wordsIn } from "./words.js";
 
 const SILENT_S = 1.0; // a shorter silence is not worth a word
 
@@ -83,7 +83,7 @@ export class Card {
     setAttribute(this.node, "data-writes", WRITING.has(view.state) ? "" : null);
     const section = this.section();
     const about = [section ? section.title : view.stage !== view.agent ? view.stage : view.role];
-    if (view.model || view.endpoint) about.push(view.model ?? view.endpoint);
+    if (view.model || view.endpoint) about.push(modelOf(view.endpoint, view.model));
     if (view.attempt > 1) about.push(`attempt ${view.attempt}`);
     if (view.round > 1) about.push(`round ${view.round}`);
     setText(parts.about, safeText(about.filter(Boolean).join(" · ")));
