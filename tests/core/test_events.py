@@ -54,7 +54,7 @@ GOLDEN = {
     "thought.partial": f'{WHO},"channel":"text","offset":5,"text":"é \\"q\\" 🌍","tokens":3',
     "thought.cancelling": f'{WHO},"by":"anna","reason":"cancelled"',
     "thought.finalized": f'{WHO},"length":2,"sha256":"ab","reasoning_length":0,"reasoning_sha256":"cd",'
-    f'"finish_reason":"stop","truncated":false,{USAGE},"confidence":0.5,"first_token_s":0.2,"seconds":1.0,'
+    f'"finish_reason":"stop","model":"gpt-4o","truncated":false,{USAGE},"confidence":0.5,"first_token_s":0.2,"seconds":1.0,'
     '"verdict":{"approved":false,"issues":[{"what":"9 is wrong","where":"line 2","instead":"6"}],"fault":""}',
     "thought.abandoned": f'{WHO},"length":2,"reason":"llm_error","error":"timed out","retry_s":2.0',
     "synthesis.started": '"inputs":["t3-ab12"],"missing":[{"agent":"critic","why":"cancelled"}],"thought":"t9-ab12",'

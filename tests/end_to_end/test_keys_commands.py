@@ -325,7 +325,8 @@ def test_over_ipv6(shell: Shell, model: OfflineModel) -> None:
     shell.start("agent", "research", "--hub", "felixhub-w.json")
     asked = ("--workflow", "solo", "--llm", model.base_url, "--hub", "felixhub-o.json")
     run = shell.run("run", "Why?", *asked, "--detach").text.strip()
-    watched = shell.run("watch", "--run", run, "-o", "json", "--hub", "felixhub-v.json")
+    until(lambda: shell.status(run) == "finished", 60.0, "the run ends")
+    watched = shell.run("watch", "--run", run, "--no-follow", "-o", "json", "--hub", "felixhub-v.json")
     assert '"run.finished"' in watched.lines[-1]
 
 
