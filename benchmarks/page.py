@@ -4,7 +4,8 @@
 
 A real gateway, and headless Chromium with one tab of 1440 by 900. A long task is one that kept the page from answering
 for over 100 ms; those of the first second, in which the page is made, do not count. Memory is looked at after a garbage
-collection, ten seconds after the first card was there and at the end.
+collection, ten seconds after the first card was there and at the end. The first paint is that of several pages, one
+after the other while the agents write, each in a context that has nothing cached.
 """
 
 from __future__ import annotations
@@ -17,10 +18,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import TYPE_CHECKING
 
 from benchmarks.chromium import running_chromium
 from benchmarks.harness import Options, Row, agent_names, cpu_s, main, note, running_hub, running_load, start_run
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 AGENTS = 40
 HZ = 10.0
@@ -28,6 +33,7 @@ FULL_S = 60.0
 QUICK_S = 20.0
 EARLY_S = 10.0
 LONG_MS = 100.0
+PAINTS = 7
 MADE_MS = 1_000.0  # the first second
 GOAL_PAINT_MS = 1_000.0
 GOAL_CORES = 0.25
@@ -73,17 +79,21 @@ def running_gateway(directory: Path) -> Iterator[Gateway]:
             process.stdout.close()
 
 
-@contextlib.contextmanager
-def running_page(address: str) -> Iterator[Any]:
-    """A page on it, and a way to ask the browser's own counters."""
-    with running_chromium() as browser:
-        page = browser.new_page(viewport={"width": 1440, "height": 900})
-        page.add_init_script(_WATCH)
-        page.goto(address)
-        yield page
+def opened(browser: Browser, address: str) -> Page:
+    """A page in a context of its own: nothing is cached."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.add_init_script(_WATCH)
+    page.goto(address)
+    page.locator(".card").nth(AGENTS - 1).wait_for(timeout=SHOWN_MS_MAX)
+    return page
 
 
-def memory_of(page: Any) -> Memory:
+def paint_ms(page: Page) -> float:
+    """From the navigation to the first content."""
+    return float(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
+
+
+def memory_of(page: Page) -> Memory:
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable")
     session.send("HeapProfiler.collectGarbage")
@@ -99,8 +109,8 @@ def measure(options: Options) -> list[Row]:
         run = start_run(hub, agents)
         with running_load(hub, agents) as load:
             load.tell(("pace", {"hz": HZ, "seconds": seconds + EARLY_S}))
-            with running_page(f"{gateway.address}?run={run}") as page:
-                page.locator(".card").nth(AGENTS - 1).wait_for(timeout=SHOWN_MS_MAX)
+            with running_chromium() as browser:
+                page = opened(browser, f"{gateway.address}?run={run}")
                 began, before = time.monotonic(), cpu_s(gateway.pid)
                 page.wait_for_timeout(EARLY_S * 1000)
                 early = memory_of(page)
@@ -108,9 +118,15 @@ def measure(options: Options) -> list[Row]:
                 cores = (cpu_s(gateway.pid) - before) / (time.monotonic() - began)
                 late = memory_of(page)
                 tasks = [task for task in page.evaluate("window.longTasks") if task[0] > MADE_MS]
-                paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
                 shown = page.locator(".card .text .said").first.text_content()
+                paints = [paint_ms(page)]  # the first one with a browser that has just been started
+                page.close()
+                for _ in range(PAINTS - 1):
+                    page = opened(browser, f"{gateway.address}?run={run}")
+                    paints.append(paint_ms(page))
+                    page.close()
             load.ask()
+    paint = median(paints)
     worst = max((duration for _, duration in tasks), default=0.0)
     note(f"page: {len(tasks)} tasks over 50 ms, the worst {worst:.0f} ms; {early} -> {late}; a card {len(shown or '')}")
     long = sum(duration > LONG_MS for _, duration in tasks)
@@ -133,7 +149,12 @@ def measure(options: Options) -> list[Row]:
             "flat",
             late.nodes <= early.nodes * GROWTH_MAX,
         ),
-        Row("the same: first paint, in ms", f"{paint:.0f}", f"≤ {GOAL_PAINT_MS:.0f}", paint <= GOAL_PAINT_MS),
+        Row(
+            f"the same: first paint, median of {PAINTS}, in ms",
+            f"{paint:.0f} ({min(paints):.0f} to {max(paints):.0f}, {paints[0]:.0f} in a browser just started)",
+            f"≤ {GOAL_PAINT_MS:.0f}",
+            paint <= GOAL_PAINT_MS,
+        ),
         Row("the same: cores of the gateway for one client", f"{cores:.2f}", f"≤ {GOAL_CORES}", cores <= GOAL_CORES),
     ]
 

@@ -93,6 +93,7 @@ class _Talk:
     words: Words = field(default_factory=Words)
     is_whole: bool = True  # seen from its first byte
     stopped_by: str = ""
+    model: str | None = None  # that was named when it started
 
 
 class ConsoleLines:
@@ -173,7 +174,7 @@ class ConsoleLines:
         return talk
 
     def _start(self, event: ThoughtStarted) -> list[Line]:
-        self._talk(event.run, event.agent, event.thought, is_new=True)
+        self._talk(event.run, event.agent, event.thought, is_new=True).model = event.model
         self._told_cancelled.discard((event.run, event.agent))
         if not self._keep.wants_agent(event.agent):
             return []
@@ -210,7 +211,7 @@ class ConsoleLines:
         lines = self._flush(talk)
         tone: Tone
         if isinstance(event, ThoughtFinalized):
-            text = wording.thought_finalized(event, words=words)
+            text = wording.thought_finalized(event, words=words, names_model=talk.model is None)
             sign, tone = (signs.warn, "warn") if event.truncated else (signs.good, "good")
         else:
             text = wording.thought_abandoned(event, words=words, by=talk.stopped_by)

@@ -168,8 +168,8 @@ def progress(run: Run) -> str:
     return approved(sum(section.is_approved for section in counted), len(counted))
 
 
-def thought_finalized(event: ThoughtFinalized, *, words: int | None) -> list[str]:
-    """`words` is None when not all of its text was seen."""
+def thought_finalized(event: ThoughtFinalized, *, words: int | None, names_model: bool) -> list[str]:
+    """`words` is None when not all of its text was seen. `names_model`: nobody has named the model before."""
     usage = event.usage
     tokens = count(usage.completion_tokens, "token", estimated=usage.estimated)
     if usage.reasoning_tokens:
@@ -184,7 +184,7 @@ def thought_finalized(event: ThoughtFinalized, *, words: int | None) -> list[str
             rate = usage.completion_tokens / writing_s
             parts.append(f"{'~' if usage.estimated else ''}{rate:.{0 if rate >= 10 else 1}f} tok/s")
     parts.extend((span(event.seconds), f"confidence {event.confidence:.2f}"))
-    if event.model and event.model != OFFLINE_MODEL:
+    if names_model and event.model and event.model != OFFLINE_MODEL:
         parts.append(event.model)
     if event.truncated:
         parts.append(f"TRUNCATED ({event.finish_reason})")

@@ -112,6 +112,21 @@ async def good(exchange: Exchange) -> None:
     await exchange.whole(" All  is\r\n well.\n\n")
 
 
+@pytest.mark.parametrize(
+    ("said", "model"), [("tiny-0525", "tiny-0525"), ("", "tiny"), (["tiny"], "tiny"), (None, "tiny")]
+)
+def test_who_answered_is_whom_the_server_names_or_who_was_asked(said: object, model: str) -> None:
+    async def named(exchange: Exchange) -> None:
+        await exchange.head()
+        await exchange.event({**chunk({"content": "All is well."}), "model": said})
+        await exchange.event(chunk({}, finish_reason="stop"))
+        await exchange.event("[DONE]")
+
+    told, _ = told_by(named)
+    assert told.text == "All is well."
+    assert told.finish is not None and told.finish.model == model
+
+
 def test_a_good_answer() -> None:
     request = ModelRequest(REQUEST.messages, temperature=0.3, max_tokens=50, seed=7)
     told, server = told_by(good, request=request)
