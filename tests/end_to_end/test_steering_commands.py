@@ -186,8 +186,8 @@ def test_regenerate_and_diff(hub: Shell, model: OfflineModel) -> None:
     done = hub.run("regenerate", run, "gains")
     assert done.text == "regenerating writer-b from the original request: version 2 of 'Gains' follows\n"
     lines = hub.run("diff", run, "risks").lines
-    assert lines[0].startswith("--- Known risks, version 1 by writer-a, ")
-    assert lines[1].startswith("+++ Known risks, version 2 by writer-a, ")
+    assert lines[0].startswith("--- Known risks, version 1 by writer-a (offline-extractive), ")
+    assert lines[1].startswith("+++ Known risks, version 2 by writer-a (offline-extractive), ")
     assert any(line.startswith("+") and "it names no owner" in line for line in lines[2:])
     told = hub.run("diff", run, "risks", "2", "1", "--json").json
     assert (told["from"]["version"], told["to"]["version"]) == (2, 1)
