@@ -26,7 +26,7 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
 SOAK = "python tests/soak/soak.py --minutes 1 --seed"
-TESTS = "pytest tests/soak/test_soak.py -k"
+TESTS = "pytest -m long tests/soak/test_soak.py -k"
 
 
 @dataclass(frozen=True)
@@ -263,7 +263,7 @@ ROWS: dict[str, Row] = {
         lambda r: (
             f"everybody killed in the middle of a run; memory and log the same over {r.restarts_compared} restarts"
         ),
-        "pytest tests/faults/test_restarts.py",
+        "pytest -m long tests/faults/test_restarts.py",
     ),
     "goes on": Row(
         lambda r: (
