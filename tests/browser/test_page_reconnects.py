@@ -109,6 +109,34 @@ def test_texts_are_those_of_the_log_after_the_server_and_the_hub_were_killed(sta
         assert read == thought.text
 
 
+def test_another_log_is_never_called_nothing_lost(stage: Stage) -> None:
+    """Whichever comes first, the word that the hub is back or that its log is another one."""
+    page = stage.open()
+    expect(page.locator("#connection .word")).to_have_text("connected")
+    found = page.evaluate(
+        """async () => {
+            const { Connection } = await import("/static/js/connection.js");
+            const said = () => document.querySelector("#notice .sentence").textContent;
+            const before = new Connection(() => {}), after = new Connection(() => {}), same = new Connection(() => {});
+            const told = [];
+            for (const one of [before, after, same]) {
+                one.set("open");
+                one.setHub("away");
+                if (one === before) one.setAnotherLog();
+                one.setHub("here");
+                if (one === after) one.setAnotherLog();
+                told.push(said());
+            }
+            return told;
+        }"""
+    )
+    assert ["another" if "not the one it was" in one else one for one in found] == [
+        "another",
+        "another",
+        "The hub is back: nothing was lost.",
+    ]
+
+
 def test_the_byte_arithmetic_of_pieces(stage: Stage) -> None:
     """Pieces that overlap what is there are cut, to the byte, whatever they hold; a gap is noticed."""
     page = stage.open()

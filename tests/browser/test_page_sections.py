@@ -15,6 +15,7 @@ from shell import MEMO, until
 from stage import WAIT_MS, Stage
 
 from felixhub.core.events import SectionApproved, SectionEdited, StageReopened
+from felixhub.llm.endpoint import OFFLINE_LABEL
 from felixhub.llm.offline import OfflineModel
 
 SLOWLY, FAST = 6.0, 200.0  # tokens per second: nothing ends before it is cancelled or steered
@@ -173,6 +174,7 @@ def test_a_deep_link_works_with_a_hash_and_two_pages_show_the_same(stage: Stage,
     said = ".card .text .said"
     expect(one.locator(said)).to_have_text(re.compile(r"\S"))
     expect(two.locator(said)).to_have_text(one.locator(said).inner_text())
+    expect(one.locator(".card .about")).to_contain_text(OFFLINE_LABEL)  # The model that answered: nobody named one.
 
 
 def test_a_view_can_be_paused_and_the_run_too(stage: Stage, model: OfflineModel) -> None:

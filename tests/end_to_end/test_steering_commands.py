@@ -186,6 +186,10 @@ def test_regenerate_and_diff(hub: Shell, model: OfflineModel) -> None:
     done = hub.run("regenerate", run, "gains")
     assert done.text == "regenerating writer-b from the original request: version 2 of 'Gains' follows\n"
     lines = hub.run("diff", run, "risks").lines
+    file = hub.project / "risks.diff"
+    done = hub.run("diff", run, "risks", "-o", file)
+    assert (done.out, done.err) == (b"", f"written to {file}\n")
+    assert file.read_text(encoding="utf-8").splitlines() == lines
     assert lines[0].startswith("--- Known risks, version 1 by writer-a (offline-extractive), ")
     assert lines[1].startswith("+++ Known risks, version 2 by writer-a (offline-extractive), ")
     assert any(line.startswith("+") and "it names no owner" in line for line in lines[2:])

@@ -78,7 +78,9 @@ class Viewer:
         self._wake.set()
 
     def _start_over(self, why: str, *, another_log: bool = False) -> None:
-        self._reset = {"why": why, "another_log": another_log}
+        # Until it is told, what comes after does not make the log the old one again.
+        was_another = self._reset is not None and self._reset["another_log"]
+        self._reset = {"why": why, "another_log": another_log or was_another}
         self._wants_snapshot = True
         self._backlog.clear()
         self._lines = []

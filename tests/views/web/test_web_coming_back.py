@@ -60,6 +60,18 @@ def test_the_position_of_another_run_is_none_of_this_one(web: Web) -> None:
     reader.close()
 
 
+def test_another_log_is_told_also_when_the_viewer_must_start_over_for_something_else_too() -> None:
+    async def told() -> list[bytes]:
+        viewer = Viewer(None)
+        viewer.on_reset("it was put back")
+        viewer.on_not_missed("too much has happened since")
+        frames = viewer.frames()
+        return [await anext(frames), await anext(frames)]
+
+    told_last = asyncio.run(asyncio.wait_for(told(), 30.0))[-1]
+    assert told_last == b'event: reset\ndata: {"why":"too much has happened since","another_log":true}\n\n'
+
+
 def test_a_viewer_is_told_that_its_run_is_gone_also_while_it_is_being_sent_something() -> None:
     async def told() -> list[bytes]:
         viewer = Viewer(None)

@@ -21,7 +21,7 @@ export const STATES = {
 const OFFLINE = "offline", OFFLINE_MODEL = "offline-extractive"; // the endpoint that is always there, and its model
 
 // The model that thinks, or the endpoint while nobody has named one.
-export const modelOf = (endpoint, model) => (endpoint === OFFLINE || model === OFFLINE_MODEL ? "offline model" : model || endpoint);
+export const modelOf = (endpoint, model) => (endpoint === OFFLINE || model === OFFLINE_MODEL ? "offline model, extractive" : model || endpoint);
 
 export const RUN_STATES = {
   running: ["▶", "running", "busy"],
