@@ -36,6 +36,10 @@ def shell() -> Iterator[Shell]:
 def _started(shell: Shell) -> str:
     """A hub that serves, and a run on it that waits for approval."""
     shell.serve()
+    return _waiting(shell)
+
+
+def _waiting(shell: Shell) -> str:
     run = shell.run("run", "Why?", "--workflow", "solo", "--review", "--llm", "offline", "--detach").text.strip()
     shell.until_event(run, "section.ready")
     return run
@@ -69,8 +73,7 @@ def test_what_was_asked_just_before_q_is_done(shell: Shell) -> None:
 
 def test_what_the_hub_had_not_answered_is_told_to_who_leaves(shell: Shell) -> None:
     hub = shell.serve()
-    run = shell.run("run", "Why?", "--workflow", "solo", "--review", "--llm", "offline", "--detach").text.strip()
-    shell.until_event(run, "section.ready")
+    run = _waiting(shell)
     top = shell.terminal("top", columns=120)
     top.until_shown("0 of 1 approved")
     hub.signal(signal.SIGKILL)
