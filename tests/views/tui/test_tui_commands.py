@@ -183,6 +183,8 @@ def test_a_approves_says_why_not_and_shift_a_approves_all(hub: HubForTests) -> N
         hub.release("bob")
         await top.until_state("bob", "final")
         await top.press("A")
+        await top.until_said("approved gains")
+        assert "risks:" not in top.said  # It was approved before: that is no refusal.
         await top.until_shown("2 of 2 approved")
         await top.until_shown("finished")
 
