@@ -55,6 +55,11 @@ class ScriptedModel:
         return [one for one in self.asked if f"You are {agent}, in the role of " in one.system]
 
 
+class ModelServer(ThreadingHTTPServer):
+    request_queue_size = 128  # With the usual 5, seven who connect at once may be held up for seconds.
+    daemon_threads = True
+
+
 @contextmanager
 def scripted_model(script: Callable[[str, str], Say]) -> Iterator[ScriptedModel]:
     """`script(agent, prompt)` says what is answered; `agent` is whom the worker says it is."""
@@ -120,8 +125,7 @@ def scripted_model(script: Callable[[str, str], Say]) -> Iterator[ScriptedModel]
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = ModelServer(("127.0.0.1", 0), Handler)
     model.base_url = f"http://127.0.0.1:{server.server_port}/v1"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
