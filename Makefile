@@ -38,7 +38,7 @@ demo: $(VENV)/.run
 		--file examples/night-bus-depot.md --llm offline --data $(DEMO) --out $(DEMO)/answer.md
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 4
+	$(BIN)/python -m pytest -n 4 --hypothesis-profile=same
 	@command -v chromium >/dev/null || echo "left out: tests/browser, for want of Chromium (make test-all installs it)"
 
 test-all: $(VENV)/.dev
@@ -46,10 +46,11 @@ test-all: $(VENV)/.dev
 		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
 			chromium fonts-liberation xvfb >/dev/null; } || \
 		{ echo "no Chromium and Xvfb, and apt-get cannot install them here: install them by hand"; exit 1; }
-	FELIXHUB_BROWSER=required $(BIN)/python -m pytest -n 4
+	FELIXHUB_BROWSER=required $(BIN)/python -m pytest -n 4 --hypothesis-profile=same
 
 test-long: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 4 -m long
+	$(BIN)/python -m pytest -n 4 tests/core # its properties, by new examples
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

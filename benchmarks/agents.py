@@ -23,6 +23,7 @@ import zmq
 
 from benchmarks.harness import (
     STAMP_DIGITS,
+    STAMPED_BYTES,
     Child,
     Options,
     Read,
@@ -82,7 +83,7 @@ def hashing_main(pipe: Pipe, where: Connection) -> None:
     pipe.send(None)
     texts: dict[str, _Text] = {}
     latencies: list[tuple[int, float]] = []
-    count, total, run, heard_at = 0, None, "", time.monotonic()
+    count, sample_at, total, run, heard_at = 0, LATENCY_OF_ONE_IN, None, "", time.monotonic()
     while total is None or (count < total and time.monotonic() - heard_at < IDLE_S):
         if total is None and pipe.poll(0):
             total, run = pipe.recv()
@@ -100,8 +101,9 @@ def hashing_main(pipe: Pipe, where: Connection) -> None:
             event = json.loads(body)
             text = event["text"]
             texts.setdefault(event["thought"], _Text()).take(event["offset"], text)
-            count += 1
-            if count % LATENCY_OF_ONE_IN == 0:
+            count += len(text) // STAMPED_BYTES
+            if count >= sample_at:
+                sample_at += LATENCY_OF_ONE_IN
                 sent = int(text[:STAMP_DIGITS])
                 latencies.append((sent, (time.monotonic_ns() - sent) / 1e6))
     short = {name: _Text() for name, text in texts.items() if text.gap}

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import cProfile
 import hashlib
+import json
 import multiprocessing
 import os
 import secrets
@@ -477,9 +478,9 @@ def running_load(hub: Hub, agents: list[str]) -> Iterator[Child]:
 
 
 def raw_main(pipe: Pipe, live: str) -> None:
-    """A bare SUB on everything. Says None once it hears something, then counts partials until it is told to stop.
+    """A bare SUB on everything. Says None once it hears something, then takes events until it is told to stop.
 
-    Answers (partials, nanoseconds of the last, largest overhead of one in bytes).
+    Answers the largest overhead of a partial, topic and all but its text, in bytes.
     """
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     socket = live_sub(context, DEFAULT_LIMITS)
@@ -488,26 +489,22 @@ def raw_main(pipe: Pipe, live: str) -> None:
     socket.connect(live)
     socket.recv_multipart()
     pipe.send(None)
-    count = last = largest = 0
+    largest = 0
     while not pipe.poll(0):
         if not socket.poll(100):
             continue
-        before = count
         for _ in range(1_000):
             try:
                 topic, body = socket.recv_multipart(zmq.DONTWAIT)
             except zmq.Again:
                 break
             if topic.endswith(b"/thought.partial/"):
-                count += 1
-                largest = max(largest, len(topic) + len(body))
-        if count > before:
-            last = time.monotonic_ns()
+                largest = max(largest, len(topic) + len(body) - len(json.loads(body)["text"]))
     pipe.recv()
-    pipe.send((count, last, largest))
+    pipe.send(largest)
 
 
-def stop(subscribers: list[Child]) -> list[tuple[int, int, int]]:
+def stop(subscribers: list[Child]) -> list[int]:
     """Tell bare subscribers that it is over, once what is under way has had a second to arrive."""
     time.sleep(IDLE_S)
     for subscriber in subscribers:

@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# `make test` judges a change by the same examples each time; `pytest` alone and `make test-long` look for new ones.
+settings.register_profile("same", derandomize=True)
 
 HERE = Path(__file__).parent
 # Their tests take seconds each: they are spread one by one, and come first, so that nobody is left with a long one.

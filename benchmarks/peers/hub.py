@@ -2,7 +2,8 @@
 
 The publisher is the harness's `Load`: a worker's session that keeps at most a window unacknowledged; an acknowledged
 partial is in the log (`synchronous=FULL`). A subscriber is a SUB and nothing else, as one in any language would be:
-what it lost on the way (`prev` tells) it gets from the log by replay, and that is counted as repaired.
+what it lost on the way (`prev` tells) it gets from the log by replay, and that is counted as repaired. What the hub has
+joined into one event counts as the partials it was, and costs this subscriber the reading of its JSON.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,8 +21,8 @@ import zmq
 from benchmarks.harness import Hub, Load, agent_names, running_hub, start_run, stored_events
 from benchmarks.peers.forwarder import drain
 from benchmarks.peers.peer import BlockingPublisher, Peer, Server
-from benchmarks.peers.work import Said, Sent, Tally
-from felixhub.core.limits import DEFAULT_LIMITS
+from benchmarks.peers.work import PARTIAL_BYTES, Said, Sent, Tally, partials_in
+from felixhub.core.limits import DEFAULT_LIMITS, Limits
 from felixhub.transport.sockets import live_sub
 from felixhub.version import __version__
 
@@ -31,6 +33,7 @@ class FelixHub(Peer):
     name: ClassVar[str] = "FelixHub"
     durable: ClassVar[str] = "fsync before the acknowledgement"
     window: ClassVar[str] = f"{WINDOW:,}"
+    limits: ClassVar[Limits] = DEFAULT_LIMITS
 
     def missing(self) -> str | None:
         return None
@@ -40,7 +43,7 @@ class FelixHub(Peer):
 
     @contextlib.contextmanager
     def server(self, directory: Path) -> Iterator[Server]:
-        with running_hub(directory) as hub:
+        with running_hub(directory, self.limits) as hub:
             yield Server(hub.where, [hub.pid], begin=lambda agents: self._begin(hub, agents))
 
     def _begin(self, hub: Hub, agents: int) -> str:
@@ -56,11 +59,19 @@ class FelixHub(Peer):
         subscriber.subscribe(b"")
         subscriber.connect(address.live)
         subscriber.recv_multipart()
+        tally.partials_of = lambda body: partials_in(json.loads(body)["text"])
         tally.ready()
         drain(subscriber, tally, only=b"/thought.partial/")
 
     def repaired(self, raws: list[Any], address: Any, begun: Any) -> list[Any]:  # noqa: ARG002
         return [body for body in stored_events(address, begun) if json.loads(body)["kind"] == "thought.partial"]
+
+
+class FelixHubApart(FelixHub):
+    """A hub that joins no partials, for they would be larger than it allows: what each costs by itself."""
+
+    name: ClassVar[str] = "FelixHub, each partial by itself"
+    limits: ClassVar[Limits] = replace(DEFAULT_LIMITS, partial_bytes_max=PARTIAL_BYTES)
 
 
 class _Worker(BlockingPublisher):

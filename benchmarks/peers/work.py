@@ -5,14 +5,15 @@ system. Times are `time.monotonic_ns`, which the processes of one machine share.
 
 A message is the partial as FelixHub's workers send it (JSON: thought, offset, text …), the same bytes for every peer.
 While messages flow a subscriber only keeps them; texts are put together and hashed afterwards, so that no system's
-figures hold the cost of the check.
+figures hold the cost of the check. A system may deliver several partials of a thought as one message: what counts is
+their text, and a partial has `PARTIAL_BYTES` of it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection as Pipe
 from typing import Any
@@ -118,7 +119,9 @@ class Tally:
     """What one subscriber was given. It is over once the publisher's count is there, or nothing comes any more."""
 
     def __init__(self, pipe: Pipe) -> None:
+        self.partials_of: Callable[[Any], int] | None = None  # None: every message is one partial
         self._pipe = pipe
+        self._partials = 0
         self._total: int | None = None
         self._look_at = 0.0
         self._told_ns = 0
@@ -132,6 +135,7 @@ class Tally:
     def take(self, raw: Any) -> None:
         self.times_ns.append(time.monotonic_ns())
         self.raws.append(raw)
+        self._partials += 1 if self.partials_of is None else self.partials_of(raw)
 
     def over(self) -> bool:
         if self._total is None:
@@ -143,7 +147,7 @@ class Tally:
                 return False
             self._total = self._pipe.recv()
             self._told_ns = time.monotonic_ns()
-        if len(self.raws) >= self._total:
+        if self._partials >= self._total:
             return True
         last_ns = max(self._told_ns, self.times_ns[-1] if self.times_ns else 0)
         return time.monotonic_ns() - last_ns > IDLE_S * 1e9
@@ -171,6 +175,11 @@ class Verdict:
         )
 
 
+def partials_in(text: str) -> int:
+    """How many partials of the work a text is made of."""
+    return len(text) // PARTIAL_BYTES
+
+
 def check(received: Iterable[tuple[str, int, str]], sent: dict[str, Sent]) -> Verdict:
     """Compare (thought, offset in bytes, text) as they came with what was sent."""
     texts: dict[str, dict[int, str]] = {thought: {} for thought in sent}
@@ -189,7 +198,7 @@ def check(received: Iterable[tuple[str, int, str]], sent: dict[str, Sent]) -> Ve
         texts[thought][offset] = text
     lost = wrong = 0
     for thought, parts in texts.items():
-        lost += max(0, sent[thought].partials - len(parts))
+        lost += max(0, sent[thought].partials - sum(map(partials_in, parts.values())))
         whole = "".join(parts[offset] for offset in sorted(parts))
         wrong += hashlib.sha256(whole.encode()).hexdigest() != sent[thought].sha256
     return Verdict(lost, doubled, reordered, wrong + strange)
@@ -199,7 +208,9 @@ def latencies_ms(received: Iterable[tuple[str, int, str]], times_ns: Iterable[in
     """Of every stamped partial: when the publisher had it (ns), and how long it took."""
     samples = []
     for (_, _, text), at_ns in zip(received, times_ns, strict=True):
-        if text[:STAMP_DIGITS].isdigit():
-            due_ns = int(text[:STAMP_DIGITS])
-            samples.append((due_ns, (at_ns - due_ns) / 1e6))
+        for start in range(0, len(text), PARTIAL_BYTES):
+            stamp = text[start : start + STAMP_DIGITS]
+            if stamp.isdigit():
+                due_ns = int(stamp)
+                samples.append((due_ns, (at_ns - due_ns) / 1e6))
     return samples

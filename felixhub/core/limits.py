@@ -36,7 +36,11 @@ class Limits:
     peer_messages_per_s_max: int = 20_000
     peer_bytes_per_s_max: int = 32 * MIB
     peer_thoughts_per_s_max: int = 1_000
-    turn_messages_max: int = 1_000  # drained in one turn of the loop
+    # Of workers in one turn of the loop. With less room than there are agents, a hub that has fallen behind would never
+    # find two partials of one thought to join.
+    turn_messages_max: int = 10_000
+    turn_bytes_max: int = 16 * MIB
+    turn_requests_max: int = 1_000  # of clients in one turn
     pages_open_max: int = 256  # snapshots and replays under way at once
     beat_s: float = 0.5
     worker_beat_s: float = 1.0

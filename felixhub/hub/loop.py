@@ -18,28 +18,22 @@ from felixhub.core.central_post import CentralPost
 from felixhub.core.decision import Acknowledge, Answer, Decision, Send, SendAssignment, TellEnded
 from felixhub.core.errors import ProtocolViolation
 from felixhub.core.events import Event, RunCancelled, RunFailed, RunFinished, RunStarted, ThoughtPartial, parse_event
-from felixhub.core.grant import Grant
 from felixhub.core.limits import Limits
 from felixhub.core.messages import (
-    Abandon,
     Failed,
-    Fenced,
-    Finalize,
     GivenDocument,
-    Hello,
     HubBeat,
     Message,
     Reject,
-    parse_ingest,
 )
 from felixhub.core.names import HUB_BEAT_TOPIC, event_topic, run_beat_topic
 from felixhub.documents.passages import text_of
 from felixhub.eventlog import Boot, EventLog, LogBusy, Record
 from felixhub.failpoint import failpoint
 from felixhub.hub.desk import Desk, Handled
-from felixhub.hub.door import Arrived, Door, Stranger
+from felixhub.hub.door import Door, Stranger
 from felixhub.hub.doors import Doors, Ready
-from felixhub.hub.guard import BYTES, MESSAGES, Guard
+from felixhub.hub.intake import Intake
 from felixhub.hub.outbox import WorkerOutbox
 from felixhub.hub.paging import Frames, Pager
 from felixhub.hub.queries import Queries
@@ -55,7 +49,6 @@ PRUNE_S = 0.5
 CONNECTIONS_SPARE = 1_000  # of sessions that have gone, before they are forgotten
 COMMIT_FAILED_LOG_S = 5.0  # a full disk fails every turn; the log says so this often
 SLOW_TURN_S = 1.0
-GUARDED_S = 0.02  # of a turn for what came over the network; the rest waits at the senders
 GUARDED_REQUESTS_MAX = 20
 
 
@@ -67,7 +60,6 @@ class _Pending:
     bodies: list[bytes] = field(default_factory=list)
     blobs: dict[str, bytes] = field(default_factory=dict)
     replies: list[tuple[bytes, Message]] = field(default_factory=list)
-    senders: set[bytes] = field(default_factory=set)
     commanded: bool = False
 
 
@@ -93,6 +85,14 @@ class HubLoop:
         self._pager = Pager(limits)
         self._queries = Queries(log=log, boots=boots, endpoints=doors.endpoints_for, pager=self._pager, limits=limits)
         self._desk = Desk(self._queries, log, limits, self.counters)
+        self._intake = Intake(
+            outbox=self._outbox,
+            doors=doors,
+            carry_out=self._take_decision,
+            limits=limits,
+            clock=clock,
+            counters=self.counters,
+        )
         self._pending = _Pending()
         self._notes = get_log("hub")
         now = clock()
@@ -121,7 +121,7 @@ class HubLoop:
         drained = True
         for door in self._doors:
             if door.ingest in ready:
-                drained &= self._drain_ingest(door, began) or door.guard is not None
+                drained &= self._intake.drain(door, self.post, began) or door.guard is not None
             if door.control in ready:
                 self._drain_control(door, began)
             if door.live in ready:
@@ -166,83 +166,9 @@ class HubLoop:
 
     # ---- taking in ---------------------------------------------------------------------------------------------------
 
-    def _drain_ingest(self, door: Door, now: float) -> bool:
-        """Decide and apply what workers sent. True when the socket was drained empty."""
-        until = now + GUARDED_S if door.guard else None
-        for _ in range(self._limits.turn_messages_max):
-            try:
-                arrived = door.receive(door.ingest)
-            except zmq.Again:
-                return True
-            except Stranger:
-                self.counters["refused.stranger"] += 1
-                continue
-            self._take_ingest(arrived, door.guard, now)
-            if until is not None and self._clock() > until:
-                return False
-        return False
-
-    def _take_ingest(self, arrived: Arrived, guard: Guard | None, now: float) -> None:
-        identity, frames, grant = arrived
-        message = None
-        try:
-            if guard and grant and not self._is_within(guard, grant, identity, frames, now):
-                return
-            if len(frames) != 2:
-                raise ProtocolViolation("bad_frames", f"a message is one frame of JSON, this one had {len(frames) - 1}")
-            self._pending.senders.add(identity)
-            message = parse_ingest(frames[1])
-            if isinstance(message, Hello):
-                session = message.worker.session
-                if guard and grant:
-                    grant.check_hello(message)
-                    guard.check_session(grant, message, self._outbox.session_of(identity), self.post.presence)
-                decision = self.post.decide(message, session, now)
-                self._outbox.bind(identity, session)
-                self._doors.joined(grant, session, self.post.presence)
-            else:
-                session = self._session(identity)
-                if guard and grant and isinstance(message, Finalize | Abandon):
-                    guard.check_ending(grant, now)
-                decision = self.post.decide(message, session, now)
-        except ProtocolViolation as error:
-            self._reject(identity, error, thought=getattr(message, "thought", None))
-            return
-        except _Fenced as error:
-            self._outbox.tell(identity, Fenced(sentence=str(error)))
-            return
-        except Exception:  # noqa: BLE001  (our own fault must not let one message end the hub; it changed nothing)
-            self._notes.exception("cannot_decide", frame=frames[-1][:200].decode(errors="replace"))
-            self._reject(identity, ProtocolViolation("internal", "the hub failed on this message; its log says why"))
-            return
-        self._take_decision(decision)
-        self.post.observe(message, session, now)
-
-    def _is_within(self, guard: Guard, grant: Grant, identity: bytes, frames: list[bytes], now: float) -> bool:
-        """Whether a peer keeps to its allowance. What is too much is not even read; it is sent again by itself."""
-        too_much = guard.too_fast(grant, {MESSAGES: 1.0, BYTES: float(sum(map(len, frames)))}, now)
-        if too_much and guard.may_tell(grant, now):
-            self._outbox.tell(identity, Reject(code="busy", sentence=too_much))
-        return too_much is None
-
-    def _session(self, identity: bytes) -> str:
-        session = self._outbox.session_of(identity)
-        known = self.post.presence.sessions.get(session or "")
-        if session is not None and known is not None and known.here:
-            return session
-        if session is not None and self.post.presence.is_fenced(session):
-            raise _Fenced("another worker has taken over: this one must end")
-        raise ProtocolViolation("unknown_session", "say hello first: the hub does not know this connection")
-
-    def _reject(self, identity: bytes, error: ProtocolViolation, *, thought: str | None = None) -> None:
-        self.counters[f"rejected.{error.code}"] += 1
-        self._outbox.tell(
-            identity, Reject(code=error.code, sentence=error.sentence, field=error.field, thought=thought)
-        )
-
     def _drain_control(self, door: Door, now: float) -> None:
         # What is answered to clients that do not read waits in memory.
-        for _ in range(self._limits.turn_messages_max if door.guard is None else GUARDED_REQUESTS_MAX):
+        for _ in range(self._limits.turn_requests_max if door.guard is None else GUARDED_REQUESTS_MAX):
             try:
                 arrived = door.receive(door.control)
             except zmq.Again:
@@ -394,7 +320,7 @@ class HubLoop:
         presence = self.post.presence
         self.post = fold_log(self._log, boot=self.post.boot, limits=self._limits)
         self.post.presence = presence
-        senders = self._pending.senders
+        senders = self._intake.take_senders()
         clients = [(identity, getattr(reply, "id", "?")) for identity, reply in self._pending.replies]
         self._pending = _Pending()
         self._outbox.discard()
@@ -418,6 +344,7 @@ class HubLoop:
     def answer(self) -> None:
         replies, had_events = self._pending.replies, bool(self._pending.events)
         self._pending = _Pending()
+        self._intake.take_senders()
         self._outbox.flush()
         for identity, reply in replies:
             self._put_control(identity, Frames(reply))
@@ -495,10 +422,6 @@ class HubLoop:
         for run in pruned:
             self._queries.forget(run)
             self._notes.info("run_pruned", run=run)
-
-
-class _Fenced(Exception):
-    """The session on this connection was replaced."""
 
 
 def fold_log(log: EventLog, *, boot: str, limits: Limits) -> CentralPost:

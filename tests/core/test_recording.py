@@ -180,7 +180,8 @@ def test_a_time_that_is_none(text: str) -> None:
 def serve(lines: list[bytes]) -> None:
     """What a hub and a viewer do with each event: neither may stumble over what was taken."""
     post, board = CentralPost(boot="b"), Board()
-    board.follow("r1")
+    for run in {json.loads(line)["run"] for line in lines}:
+        board.follow(run)
     for line in lines:
         event = parse_event(line)
         post.apply(event)

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from felixhub.core.limits import DEFAULT_LIMITS
-from felixhub.hub import guard, loop
+from felixhub.hub import guard, intake
 from felixhub.transport.address import local_endpoints, write_connection, write_key_file
 from felixhub.transport.keys import Curve, Keys, grant_of, hub_key
 
@@ -30,7 +30,7 @@ def test_the_limits_are_those_of_the_hub() -> None:
     for name, default, _what in _rows("limit"):
         assert default == str(getattr(DEFAULT_LIMITS, name.strip("`")))
     assert f"a frame of more than {DEFAULT_LIMITS.frame_bytes_max >> 20} MiB" in PAGE
-    assert (guard.ASKED_FACTOR, guard.FLOOD_FACTOR, guard.SUSPENDED_S, loop.GUARDED_S) == (10, 20, 60.0, 0.02)
+    assert (guard.ASKED_FACTOR, guard.FLOOD_FACTOR, guard.SUSPENDED_S, intake.GUARDED_S) == (10, 20, 60.0, 0.02)
     assert "Ten times `subscriptions_max` asked for, twenty times the messages" in PAGE
     assert "the key rests for 60 s" in PAGE
     assert "gets about 20 ms" in PAGE

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import signal
+import statistics
 import time
 
 from harness import Eye, Place, a_place, until
 from verdict import faults_of, faults_of_record
+
+from felixhub.core.events import ThoughtPartial
 
 LEASE_S = 3.0
 STOPPED_S = 4.0
@@ -35,6 +38,8 @@ def stand_still(place: Place) -> None:
     assert faults_of(log, place.truth) == []
     for kind in ("early", "slow"):
         assert faults_of_record(place.records, run, kind, log, place.truth) == []
+    sizes = [len(event.text) for event in place.events_of(run) if isinstance(event, ThoughtPartial)]
+    assert max(sizes) > 4 * statistics.median(sizes), "what had waited meanwhile was not joined"
     kinds = eye.kinds()
     assert kinds["thought.started"] == 5, "somebody had to think again"
     assert "agent.lost" not in kinds

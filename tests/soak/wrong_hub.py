@@ -26,6 +26,7 @@ from felixhub.core.messages import Partial, RunBeat
 from felixhub.core.presence import Presence
 from felixhub.core.thought import fit
 from felixhub.hub import door
+from felixhub.hub.intake import Intake
 from felixhub.hub.loop import HubLoop
 
 HEARD_S = 20.0  # on a busy machine; whoever should hear of it does so long before
@@ -135,7 +136,7 @@ def late_text_accepted() -> None:
         turn.effect(Acknowledge(session, thought.id, message.channel, length + len(fits.tail)))
 
     writing.decide_partial = decide_partial
-    HubLoop._session = lambda self, identity: self._outbox.session_of(identity) or "nobody"  # type: ignore[method-assign]
+    Intake._session = lambda self, identity, _: self._outbox.session_of(identity) or "nobody"  # type: ignore[method-assign]
 
 
 MUTATIONS: dict[str, Callable[[], None]] = {
