@@ -102,9 +102,10 @@ def hashing_main(pipe: Pipe, where: Connection) -> None:
             text = event["text"]
             texts.setdefault(event["thought"], _Text()).take(event["offset"], text)
             count += len(text) // STAMPED_BYTES
-            if count >= sample_at:
+            while count >= sample_at:  # Each of what was joined for itself: one in a hundred, whichever it is.
+                start = len(text) - (1 + count - sample_at) * STAMPED_BYTES
                 sample_at += LATENCY_OF_ONE_IN
-                sent = int(text[:STAMP_DIGITS])
+                sent = int(text[start : start + STAMP_DIGITS])
                 latencies.append((sent, (time.monotonic_ns() - sent) / 1e6))
     short = {name: _Text() for name, text in texts.items() if text.gap}
     if total is not None and count < total:  # A thought may lack its end, and then there is no gap to be seen.

@@ -6,7 +6,7 @@ system. Times are `time.monotonic_ns`, which the processes of one machine share.
 A message is the partial as FelixHub's workers send it (JSON: thought, offset, text …), the same bytes for every peer.
 While messages flow a subscriber only keeps them; texts are put together and hashed afterwards, so that no system's
 figures hold the cost of the check. A system may deliver several partials of a thought as one message: what counts is
-their text, and a partial has `PARTIAL_BYTES` of it.
+their text, and a partial has `PARTIAL_BYTES` of it (a subscriber of such a system reads each message to count them).
 """
 
 from __future__ import annotations
@@ -182,25 +182,26 @@ def partials_in(text: str) -> int:
 
 def check(received: Iterable[tuple[str, int, str]], sent: dict[str, Sent]) -> Verdict:
     """Compare (thought, offset in bytes, text) as they came with what was sent."""
-    texts: dict[str, dict[int, str]] = {thought: {} for thought in sent}
-    doubled = reordered = strange = 0
-    ends: dict[str, int] = {}
+    parts: dict[str, list[tuple[int, str]]] = {thought: [] for thought in sent}
+    reordered = strange = 0
     for thought, offset, text in received:
-        if thought not in texts:
+        if thought not in parts:
             strange += 1
             continue
-        if offset in texts[thought]:
-            doubled += 1
-            continue
-        if offset < ends.get(thought, 0):
+        if parts[thought] and offset < max(parts[thought])[0]:
             reordered += 1
-        ends[thought] = max(ends.get(thought, 0), offset)
-        texts[thought][offset] = text
-    lost = wrong = 0
-    for thought, parts in texts.items():
-        lost += max(0, sent[thought].partials - sum(map(partials_in, parts.values())))
-        whole = "".join(parts[offset] for offset in sorted(parts))
-        wrong += hashlib.sha256(whole.encode()).hexdigest() != sent[thought].sha256
+        parts[thought].append((offset, text))
+    lost = doubled = wrong = 0
+    for thought, found in parts.items():
+        whole, end = [], 0
+        for offset, text in sorted(found):
+            again = min(max(0, end - offset), len(text))
+            doubled += again // PARTIAL_BYTES
+            whole.append(text[again:])
+            end = max(end, offset + len(text))
+        got = "".join(whole)
+        lost += max(0, sent[thought].partials - partials_in(got))
+        wrong += hashlib.sha256(got.encode()).hexdigest() != sent[thought].sha256
     return Verdict(lost, doubled, reordered, wrong + strange)
 
 

@@ -1,4 +1,4 @@
-"""The partials that workers sent in one turn, gathered: what goes on where the one before it ended is one with it.
+"""The partials that one worker sent in one turn, gathered: what goes on where the one before it ended is one with it.
 
     ──add──► held ──take──► the same texts, the partials of one thought and channel that follow each other as one
 
@@ -9,37 +9,24 @@ Owns: which partials become one. Must not: judge them, or know a socket.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from felixhub.core.batcher import Channel
 from felixhub.core.messages import Partial
 
 
-class Gathered(NamedTuple):
-    """A partial, the connection that it came over, and the session that spoke there."""
-
-    identity: bytes
-    session: str
-    partial: Partial
-
-
 class _Held:
-    __slots__ = ("end", "first", "identity", "session", "size", "texts", "tokens")
+    __slots__ = ("end", "first", "size", "texts", "tokens")
 
-    def __init__(self, identity: bytes, session: str, partial: Partial, size: int) -> None:
-        self.identity = identity
-        self.session = session
+    def __init__(self, partial: Partial, size: int) -> None:
         self.first = partial
         self.texts = [partial.text]
         self.size = size
         self.end = partial.offset + size
         self.tokens = partial.tokens
 
-    def gathered(self) -> Gathered:
-        partial = self.first
-        if len(self.texts) > 1:
-            partial = partial.model_copy(update={"text": "".join(self.texts), "tokens": self.tokens})
-        return Gathered(self.identity, self.session, partial)
+    def joined(self) -> Partial:
+        if len(self.texts) == 1:
+            return self.first
+        return self.first.model_copy(update={"text": "".join(self.texts), "tokens": self.tokens})
 
 
 class Gathering:
@@ -49,15 +36,12 @@ class Gathering:
         """`bytes_max`: of UTF-8, in a partial that is made of several."""
         self._bytes_max = bytes_max
         self._done: list[_Held] = []
-        self._growing: dict[tuple[bytes, str, Channel], _Held] = {}
+        self._growing: dict[tuple[str, Channel], _Held] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._growing)
-
-    def add(self, identity: bytes, session: str, partial: Partial) -> None:
+    def add(self, partial: Partial) -> None:
         text = partial.text
         size = len(text) if text.isascii() else len(text.encode())
-        key = (identity, partial.thought, partial.channel)
+        key = (partial.thought, partial.channel)
         held = self._growing.get(key)
         if held is not None:
             if partial.offset == held.end and held.size + size <= self._bytes_max:
@@ -67,10 +51,10 @@ class Gathering:
                 held.tokens = max(held.tokens, partial.tokens)
                 return
             self._done.append(held)
-        self._growing[key] = _Held(identity, session, partial, size)
+        self._growing[key] = _Held(partial, size)
 
-    def take(self) -> list[Gathered]:
+    def take(self) -> list[Partial]:
         """All that is held; of one thought and channel in the order in which it came."""
         held = [*self._done, *self._growing.values()]
         self._done, self._growing = [], {}
-        return [one.gathered() for one in held]
+        return [one.joined() for one in held]

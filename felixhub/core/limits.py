@@ -37,10 +37,10 @@ class Limits:
     peer_bytes_per_s_max: int = 32 * MIB
     peer_thoughts_per_s_max: int = 1_000
     # Of workers in one turn of the loop. With less room than there are agents, a hub that has fallen behind would never
-    # find two partials of one thought to join.
-    turn_messages_max: int = 10_000
+    # find two partials of one thought to join; with more than a subscriber has, it would overrun them all.
+    turn_messages_max: int = 5_000
     turn_bytes_max: int = 16 * MIB
-    turn_requests_max: int = 1_000  # of clients in one turn
+    turn_requests_max: int = 1_000  # of clients
     pages_open_max: int = 256  # snapshots and replays under way at once
     beat_s: float = 0.5
     worker_beat_s: float = 1.0

@@ -36,7 +36,10 @@ from felixhub.hub.guard import BYTES, MESSAGES, Guard
 from felixhub.hub.outbox import WorkerOutbox
 from felixhub.logs import get_log
 
-GUARDED_S = 0.02  # of a turn for what came over the network; the rest waits at the senders
+# Of a turn to take in what came; the rest waits at the senders. Deciding it comes on top, and costs about as much again
+# where nothing could be joined.
+LOCAL_S = 0.1
+GUARDED_S = 0.02
 
 
 class Intake:
@@ -57,7 +60,7 @@ class Intake:
         self._limits = limits
         self._clock = clock
         self._counters = counters
-        self._gathering = Gathering(bytes_max=limits.partial_bytes_max)
+        self._gathered: dict[bytes, Gathering] = {}  # of this turn alone
         self._senders: set[bytes] = set()
         self._notes = get_log("hub")
 
@@ -73,9 +76,11 @@ class Intake:
         return drained
 
     def _receive(self, door: Door, post: CentralPost, now: float) -> bool:
-        until = now + GUARDED_S if door.guard else None
+        until = self._clock() + (GUARDED_S if door.guard else LOCAL_S)
         room = self._limits.turn_bytes_max
         for _ in range(self._limits.turn_messages_max):
+            if room <= 0 or self._clock() > until:
+                return False
             try:
                 arrived = door.receive(door.ingest)
             except zmq.Again:
@@ -85,13 +90,10 @@ class Intake:
                 continue
             self._take(arrived, door.guard, post, now)
             room -= sum(map(len, arrived.frames))
-            if room <= 0 or (until is not None and self._clock() > until):
-                return False
         return False
 
     def _take(self, arrived: Arrived, guard: Guard | None, post: CentralPost, now: float) -> None:
         identity, frames, grant = arrived
-        message = None
         try:
             if guard and grant and not self._is_within(guard, grant, identity, frames, now):
                 return
@@ -99,48 +101,64 @@ class Intake:
                 raise ProtocolViolation("bad_frames", f"a message is one frame of JSON, this one had {len(frames) - 1}")
             self._senders.add(identity)
             message = parse_ingest(frames[1])
-            if isinstance(message, Partial):
-                self._gathering.add(identity, self._session(identity, post), message)
-                return
-            self._decide_gathered(post, now)
-            if isinstance(message, Hello):
-                session = message.worker.session
-                if guard and grant:
-                    grant.check_hello(message)
-                    guard.check_session(grant, message, self._outbox.session_of(identity), post.presence)
-                decision = post.decide(message, session, now)
-                self._outbox.bind(identity, session)
-                self._doors.joined(grant, session, post.presence)
-            else:
-                session = self._session(identity, post)
-                if guard and grant and isinstance(message, Finalize | Abandon):
-                    guard.check_ending(grant, now)
-                decision = post.decide(message, session, now)
         except Exception as error:  # noqa: BLE001  (told to whoever sent it; nothing has changed)
+            self._refuse(identity, None, error, frames[-1])
+            return
+        if isinstance(message, Partial):
+            gathering = self._gathered.get(identity)
+            if gathering is None:
+                gathering = self._gathered[identity] = Gathering(bytes_max=self._limits.partial_bytes_max)
+            gathering.add(message)
+            return
+        # What a worker says comes after its text. Another one's hello may take its agents from it.
+        self._decide_gathered(post, now, of=None if isinstance(message, Hello) else identity)
+        try:
+            session, decision = self._decide(message, arrived, guard, post, now)
+        except Exception as error:  # noqa: BLE001  (as above)
             self._refuse(identity, message, error, frames[-1])
             return
         self._carry_out(decision)
         post.observe(message, session, now)
 
-    def _decide_gathered(self, post: CentralPost, now: float) -> None:
-        if not self._gathering:
-            return
-        for identity, session, partial in self._gathering.take():
-            try:
-                decision = post.decide(partial, session, now)
-            except Exception as error:  # noqa: BLE001  (as above)
-                self._refuse(identity, partial, error, partial.encode())
-                continue
-            self._carry_out(decision)
-            post.observe(partial, session, now)
+    def _decide(
+        self, message: IngestMessage, arrived: Arrived, guard: Guard | None, post: CentralPost, now: float
+    ) -> tuple[str, Decision]:
+        identity, _, grant = arrived
+        if isinstance(message, Hello):
+            session = message.worker.session
+            if guard and grant:
+                grant.check_hello(message)
+                guard.check_session(grant, message, self._outbox.session_of(identity), post.presence)
+            decision = post.decide(message, session, now)
+            self._outbox.bind(identity, session)
+            self._doors.joined(grant, session, post.presence)
+            return session, decision
+        session = self._session(identity, post)
+        if guard and grant and isinstance(message, Finalize | Abandon):
+            guard.check_ending(grant, now)
+        return session, post.decide(message, session, now)
 
-    def _refuse(self, identity: bytes, message: IngestMessage | None, error: Exception, frame: bytes) -> None:
+    def _decide_gathered(self, post: CentralPost, now: float, *, of: bytes | None = None) -> None:
+        """The text that this connection has sent, or all of them have."""
+        for identity in list(self._gathered) if of is None else [of] if of in self._gathered else []:
+            for partial in self._gathered.pop(identity).take():
+                try:
+                    session = self._session(identity, post)
+                    decision = post.decide(partial, session, now)
+                except Exception as error:  # noqa: BLE001  (as above)
+                    self._refuse(identity, partial, error)
+                    continue
+                self._carry_out(decision)
+                post.observe(partial, session, now)
+
+    def _refuse(self, identity: bytes, message: IngestMessage | None, error: Exception, frame: bytes = b"") -> None:
         """Say what is wrong with a message. Our own fault must not let one message end the hub."""
         if isinstance(error, _Fenced):
             self._outbox.tell(identity, Fenced(sentence=str(error)))
             return
         if not isinstance(error, ProtocolViolation):
-            self._notes.error("cannot_decide", frame=frame[:200].decode(errors="replace"), exc_info=error)
+            said = frame[:200].decode(errors="replace") or repr(message)[:200]
+            self._notes.error("cannot_decide", frame=said, exc_info=error)
             error = ProtocolViolation("internal", "the hub failed on this message; its log says why")
         self._counters[f"rejected.{error.code}"] += 1
         thought = getattr(message, "thought", None)

@@ -2,82 +2,104 @@
 
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
+import contextlib
+import itertools
+from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from team import Team, solo
+
+from felixhub.core.errors import ProtocolViolation
 from felixhub.core.gathering import Gathering
 from felixhub.core.messages import Partial
 
-ONE, OTHER = b"one", b"other"
+TEXT = "Grüße — 漢字 and a tail of plain words"
 
 
-def taken(gathering: Gathering) -> list[tuple[bytes, str, str, int, str, int]]:
-    return [
-        (one.identity, p.thought, p.channel, p.offset, p.text, p.tokens)
-        for one in gathering.take()
-        for p in [one.partial]
-    ]
+def gathered(*partials: Partial, bytes_max: int = 100) -> list[Partial]:
+    gathering = Gathering(bytes_max=bytes_max)
+    for partial in partials:
+        gathering.add(partial)
+    taken = gathering.take()
+    assert gathering.take() == []
+    return taken
+
+
+def of(offset: int, text: str, thought: str = "t1-a", **more: Any) -> Partial:
+    return Partial(thought=thought, offset=offset, text=text, **more)
 
 
 def test_what_follows_is_one_with_it() -> None:
-    gathering = Gathering(bytes_max=100)
-    gathering.add(ONE, "s", Partial(thought="t1-a", offset=5, text="Grüße", tokens=3))
-    gathering.add(ONE, "s", Partial(thought="t2-a", offset=0, text="between", tokens=2))
-    gathering.add(ONE, "s", Partial(thought="t1-a", offset=12, text=" an alle", tokens=5))
-    assert taken(gathering) == [
-        (ONE, "t1-a", "text", 5, "Grüße an alle", 5),
-        (ONE, "t2-a", "text", 0, "between", 2),
-    ]
-    assert not gathering and taken(gathering) == []
+    said = of(5, "Grüße", tokens=3), of(0, "between", "t2-a", tokens=2), of(12, " für", tokens=5), of(17, " alle")
+    assert gathered(*said) == [of(5, "Grüße für alle", tokens=5), said[1]]
 
 
 def test_one_by_itself_is_left_as_it_came() -> None:
-    gathering = Gathering(bytes_max=10)
-    partial = Partial(thought="t1-a", offset=0, text="far more than ten bytes", tokens=3)
-    gathering.add(ONE, "s", partial)
-    (one,) = gathering.take()
-    assert one.partial is partial and one.session == "s"
+    large = of(0, "far more than ten bytes")
+    (one,) = gathered(large, bytes_max=10)
+    assert one is large
 
 
-def test_channels_thoughts_and_connections_are_apart() -> None:
-    gathering = Gathering(bytes_max=100)
-    gathering.add(ONE, "s", Partial(thought="t1-a", offset=0, text="ab"))
-    gathering.add(ONE, "s", Partial(thought="t1-a", channel="reasoning", offset=2, text="cd"))
-    gathering.add(OTHER, "u", Partial(thought="t1-a", offset=2, text="ef"))
-    assert [one[4] for one in taken(gathering)] == ["ab", "cd", "ef"]
+def test_channels_and_thoughts_are_apart() -> None:
+    said = [of(0, "ab"), of(2, "cd", channel="reasoning"), of(2, "ef", "t2-a")]
+    assert gathered(*said) == said
 
 
 def test_a_repeat_a_hole_and_too_much_stay_apart_and_in_order() -> None:
-    gathering = Gathering(bytes_max=8)
-    for offset, text in ((0, "abcd"), (0, "abcd"), (4, "efgh"), (8, "i"), (20, "far"), (9, "back")):
-        gathering.add(ONE, "s", Partial(thought="t1-a", offset=offset, text=text))
-    assert [(one[3], one[4]) for one in taken(gathering)] == [
-        (0, "abcd"),
-        (0, "abcdefgh"),
-        (8, "i"),
-        (20, "far"),
-        (9, "back"),
-    ]
+    said = [(0, "abcd"), (0, "abcd"), (4, "efgh"), (8, "i"), (20, "far"), (9, "back")]
+    taken = [(one.offset, one.text) for one in gathered(*(of(*one) for one in said), bytes_max=8)]
+    assert taken == [(0, "abcd"), (0, "abcdefgh"), (8, "i"), (20, "far"), (9, "back")]
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["text", "reasoning"]), st.text(max_size=6)), max_size=40),
-    st.integers(1, 40),
-)
-def test_texts_are_the_same_and_nothing_is_longer_than_allowed(
-    said: list[tuple[int, str, str]], bytes_max: int
-) -> None:
+# ---- joined or each by itself: the hub comes to the same -------------------------------------------------------------
+
+
+@st.composite
+def slices(draw: st.DrawFn) -> tuple[int, str]:
+    """A part of the text, repeated or ahead of it as may be; now and then one that differs."""
+    start = draw(st.integers(0, len(TEXT) - 1))
+    part = TEXT[start : draw(st.integers(start, len(TEXT)))]
+    if draw(st.integers(0, 9)) == 0:
+        part = part.replace("a", "A")
+    return len(TEXT[:start].encode()), part
+
+
+def in_order() -> st.SearchStrategy[list[tuple[int, str]]]:
+    """The text in pieces, as a worker sends it."""
+    cuts = st.sets(st.integers(1, len(TEXT) - 1)).map(lambda found: [0, *sorted(found), len(TEXT)])
+    return cuts.map(lambda ends: [(len(TEXT[:one].encode()), TEXT[one:two]) for one, two in itertools.pairwise(ends)])
+
+
+def outcome(said: list[tuple[int, str]], turns: list[int], *, joined: bool, bytes_max: int) -> tuple[object, ...]:
+    team = Team()
+    team.start(workflow=solo())
+    worker = team.worker("research")
+    name = worker.thought
     gathering = Gathering(bytes_max=bytes_max)
-    wanted: dict[tuple[str, str], str] = {}
-    for number, channel, text in said:
-        key = (f"t{number}-a", channel)
-        offset = len(wanted.get(key, "").encode())
-        gathering.add(ONE, "s", Partial(thought=key[0], channel=channel, offset=offset, text=text))
-        wanted[key] = wanted.get(key, "") + text
-    found: dict[tuple[str, str], str] = {}
-    for _, thought, channel, offset, text, _ in taken(gathering):
-        key = (thought, channel)
-        assert offset == len(found.get(key, "").encode())
-        assert len(text.encode()) <= max(bytes_max, max(len(one.encode()) for _, _, one in said))
-        found[key] = found.get(key, "") + text
-    assert found == wanted
+    for number, (offset, text) in enumerate(said):
+        gathering.add(of(offset, text, name))
+        if joined and number not in turns and number + 1 < len(said):
+            continue
+        for partial in gathering.take():
+            with contextlib.suppress(ProtocolViolation):  # It has ended.
+                worker.say(partial)
+    thought = team.thought(name)
+    return str(thought.text), thought.state, thought.abandon_reason
+
+
+@settings(deadline=None)
+@given(
+    st.one_of(
+        in_order(),
+        st.lists(slices(), max_size=12),
+        st.tuples(in_order(), st.lists(slices(), max_size=6), in_order()).map(
+            lambda three: [*three[0], *three[1], *three[2]]
+        ),
+    ),
+    st.lists(st.integers(0, 30)),
+    st.integers(1, 60),
+)
+def test_the_hub_comes_to_the_same(said: list[tuple[int, str]], turns: list[int], bytes_max: int) -> None:
+    apart = outcome(said, turns, joined=False, bytes_max=bytes_max)
+    assert outcome(said, turns, joined=True, bytes_max=bytes_max) == apart
