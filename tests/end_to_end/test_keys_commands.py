@@ -244,6 +244,7 @@ def test_a_key_that_cannot_be_relied_on(shell: Shell) -> None:
     assert shell.run("keys", "list").err == ""
 
 
+@pytest.mark.long
 def test_directories_that_others_may_enter(shell: Shell) -> None:
     shell.run("keys", "new", "k", "--role", "viewer", *ADDRESS)
     for folder in (shell.data / "keys", shell.data / "keys" / "peers"):
@@ -317,6 +318,7 @@ def test_a_key_is_good_at_once_and_ends_at_once(shell: Shell) -> None:
     no_secret_is_printed(shell)
 
 
+@pytest.mark.long
 def test_over_ipv6(shell: Shell, model: OfflineModel) -> None:
     """All three sockets: a worker's, a viewer's and an operator's key."""
     listening(shell, f"tcp://[::1]:{free_ports()}")

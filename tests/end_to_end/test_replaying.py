@@ -190,7 +190,7 @@ def _check_plain_viewer(shown: str, recorded: Recorded) -> None:
     assert seen == said
 
 
-@pytest.mark.parametrize("speed", ["1", "max"])
+@pytest.mark.parametrize("speed", ["1", pytest.param("max", marks=pytest.mark.long)])
 def test_its_own_view_shows_all_of_it_and_ends(place: Shell, recordings: Recordings, speed: str) -> None:
     file = _file(place, recordings.solo.data)
     assert place.run("replay", file, "--speed", speed, "--view", "json").out == recordings.solo.data
@@ -431,7 +431,7 @@ def test_two_runs_in_one_file(place: Shell, recordings: Recordings) -> None:
     assert f"run.jsonl:{len(recordings.solo.lines) + 1}: " in done.complaint and "holds one run" in done.complaint
 
 
-@pytest.mark.parametrize("cut", [0, 20])
+@pytest.mark.parametrize("cut", [0, pytest.param(20, marks=pytest.mark.long)])
 def test_a_recording_without_an_end_ends_with_a_notice(place: Shell, recordings: Recordings, cut: int) -> None:
     middle = recordings.helix.middle
     file = _file(place, recordings.helix.until(middle) + recordings.helix.lines[middle][:cut])

@@ -150,7 +150,9 @@ def test_a_review_that_cannot_be_read_is_asked_for_once_more(shell: Shell) -> No
     assert verdicts[1].approved
 
 
-@pytest.mark.parametrize("answer", ["Looks good to me!", "LGTM", '{"approved": "yes"}'])
+@pytest.mark.parametrize(
+    "answer", ["Looks good to me!", pytest.param("LGTM", marks=pytest.mark.long), '{"approved": "yes"}']
+)
 def test_a_review_that_cannot_be_read_twice_is_no_approval(shell: Shell, answer: str) -> None:
     events, model = pipeline(shell, [answer, answer], [])
     assert len(model.of("reviewer")) == 2 and len(model.of("refiner")) == 0

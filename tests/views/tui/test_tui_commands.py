@@ -65,7 +65,9 @@ def test_c_asks_and_cancels_one_while_the_others_go_on(hub: HubForTests) -> None
     drive(top_on(hub), steps)
 
 
-@pytest.mark.parametrize("send", ["ctrl+s", "f9", "ctrl+enter"])
+@pytest.mark.parametrize(
+    "send", ["ctrl+s", *(pytest.param(one, marks=pytest.mark.long) for one in ("f9", "ctrl+enter"))]
+)
 def test_s_steers_with_three_fields_while_the_panes_go_on(hub: HubForTests, send: str) -> None:
     run = hub.run(
         ada=[Script("first try ", HOLD), Script("second try")], bob=Script("bob begins. ", HOLD, "bob ends.")

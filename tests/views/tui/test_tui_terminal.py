@@ -84,7 +84,9 @@ def test_what_the_hub_had_not_answered_is_told_to_who_leaves(shell: Shell) -> No
     top.until_shown(f"the hub had not answered when you left: pause {run}")
 
 
-@pytest.mark.parametrize("how", ["ctrl-c", "sigterm", "sighup"])
+@pytest.mark.parametrize(
+    "how", ["ctrl-c", *(pytest.param(one, marks=pytest.mark.long) for one in ("sigterm", "sighup"))]
+)
 def test_ctrl_c_and_signals_leave_at_once_with_the_terminal_restored(shell: Shell, how: str) -> None:
     run = _started(shell)
     top = shell.terminal("top", run, columns=120)
@@ -98,6 +100,7 @@ def test_ctrl_c_and_signals_leave_at_once_with_the_terminal_restored(shell: Shel
     assert shell.status(run) == "running"
 
 
+@pytest.mark.long
 def test_ctrl_c_leaves_from_within_a_form_too(shell: Shell) -> None:
     _started(shell)
     top = shell.terminal("top", columns=120)

@@ -104,6 +104,7 @@ def test_the_hub_is_killed_in_the_middle_and_the_stream_says_so_and_goes_on(web:
     reader.close()
 
 
+@pytest.mark.long
 def test_gateway_and_hub_are_killed_at_once(web: Web) -> None:
     place = web.place
     run = place.start_run(4, pieces=100)
@@ -119,6 +120,7 @@ def test_gateway_and_hub_are_killed_at_once(web: Web) -> None:
     reader.close()
 
 
+@pytest.mark.long
 def test_a_gateway_that_was_stopped_for_a_while_repairs_what_it_missed(web: Web) -> None:
     run = web.place.start_run(5, pieces=100)
     reader = Reader(web.port, f"/api/runs/{run}/events")
