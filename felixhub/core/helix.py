@@ -6,6 +6,7 @@ Owns: geometry, temperature and the stated confidence heuristic. Must not: know 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -71,7 +72,8 @@ def temperature(role: Role, t: float, ends: tuple[float, float] | None = None) -
 
 def next_checkpoint(t: float, marks: tuple[float, ...] = CHECKPOINTS) -> float:
     """The mark below t, 1.0 after the last."""
-    return next((mark for mark in marks if mark > t), 1.0)
+    place = bisect_right(marks, t)
+    return marks[place] if place < len(marks) else 1.0
 
 
 def progress(checkpoint: float, tokens: int) -> float:
