@@ -183,13 +183,14 @@ def partials_in(text: str) -> int:
 def check(received: Iterable[tuple[str, int, str]], sent: dict[str, Sent]) -> Verdict:
     """Compare (thought, offset in bytes, text) as they came with what was sent."""
     parts: dict[str, list[tuple[int, str]]] = {thought: [] for thought in sent}
+    furthest = dict.fromkeys(sent, 0)
     reordered = strange = 0
     for thought, offset, text in received:
         if thought not in parts:
             strange += 1
             continue
-        if parts[thought] and offset < max(parts[thought])[0]:
-            reordered += 1
+        reordered += offset < furthest[thought]
+        furthest[thought] = max(furthest[thought], offset)
         parts[thought].append((offset, text))
     lost = doubled = wrong = 0
     for thought, found in parts.items():
