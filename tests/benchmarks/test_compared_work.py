@@ -109,6 +109,7 @@ class NotHere(JetStreamAlways):
         return "nats-server 2.10 or later"
 
 
+@pytest.mark.long
 def test_what_is_not_installed_is_named(tmp_path: Path) -> None:
     assert JETSTREAM_ALWAYS in PEERS
     results = measure_all(Options(True, tmp_path), (FORWARDER, FELIXHUB, NotHere()), TINY)

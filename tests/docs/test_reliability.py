@@ -8,10 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = re.compile(r"`(pytest [^`]+)`")
 
 
+@pytest.mark.long
 def test_every_command_finds_tests() -> None:
     commands = sorted(set(COMMAND.findall((ROOT / "docs" / "reliability.md").read_text(encoding="utf-8"))))
     assert len(commands) >= 4

@@ -309,6 +309,7 @@ def _events(items: list[Event | FelixError]) -> list[Event]:
     return [item for item in items if isinstance(item, Event)]
 
 
+@pytest.mark.long
 def test_who_comes_in_the_middle_misses_nothing(place: Shell, recordings: Recordings) -> None:
     recorded = _with_a_pause(recordings.solo, 300.0)
     middle = parse_event(recorded.lines[recorded.middle - 1])
@@ -564,6 +565,7 @@ def test_its_view_ends_with_its_hub(place: Shell, recordings: Recordings) -> Non
 # ---- a run instead of a file -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_run_of_a_hub_or_of_its_log(place: Shell, recordings: Recordings) -> None:
     solo, helix = recordings.solo, recordings.helix
     from_log = place.run("replay", solo.run, "--hub", recordings.data, "--speed", "max", "--view", "json")

@@ -372,6 +372,7 @@ BAD_LINES = [
 
 
 @pytest.mark.timeout(200)
+@pytest.mark.long
 def test_a_key_in_a_bad_configuration_is_not_shown(shell: Shell) -> None:
     searched = Searched()
     key = searched.plant("the key")

@@ -50,6 +50,7 @@ def answers(place: Place) -> bool:
     return False
 
 
+@pytest.mark.long
 def test_more_connections_than_descriptors(roomy: Place) -> None:
     """Who is in stays in; who comes when there is room again is served; nothing spins or aborts."""
     place = roomy

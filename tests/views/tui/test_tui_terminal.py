@@ -129,6 +129,7 @@ def test_without_a_terminal_it_says_what_to_use(shell: Shell) -> None:
     assert "needs a terminal" in shell.run("up", "Why?", "--view", "tui", code=2).complaint
 
 
+@pytest.mark.long
 def test_without_a_hub_or_the_run_nothing_is_drawn(shell: Shell) -> None:
     top = shell.terminal("top")
     assert top.wait() == 3
@@ -166,6 +167,7 @@ def test_ctrl_c_in_the_grid_of_up_stops_the_run_politely(shell: Shell) -> None:
     shell.until_nothing_is_left()
 
 
+@pytest.mark.long
 def test_a_replay_is_watched_and_says_that_it_cannot_be_steered(shell: Shell) -> None:
     run = _started(shell)
     recording = shell.project / "run.jsonl"

@@ -135,6 +135,7 @@ def test_a_gateway_that_was_stopped_for_a_while_repairs_what_it_missed(web: Web)
     reader.close()
 
 
+@pytest.mark.long
 def test_a_client_that_does_not_read_starts_over_from_a_snapshot_and_the_others_see_all(web: Web) -> None:
     run = web.place.start_run(6, pieces=200, words=1_500, pace_s=0.02)
     other = Reader(web.port, f"/api/runs/{run}/events")
