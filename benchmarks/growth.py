@@ -45,8 +45,9 @@ from benchmarks.harness import (
     stop,
 )
 from benchmarks.peers import FELIXHUB, FELIXHUB_APART, FORWARDER
+from benchmarks.peers.hub import partials_of
 from benchmarks.peers.peer import Peer, publisher_main
-from benchmarks.peers.work import Tally, latencies_ms, partials_in
+from benchmarks.peers.work import Tally, latencies_ms
 
 STEPS = 10
 PARTIAL_BYTES = 100
@@ -179,7 +180,7 @@ def crowd_main(pipe: Pipe, live: str, count: int) -> None:
     for subscriber in subscribers:  # A hub says something once a second: hear it after all have connected.
         subscriber.recv_multipart()
     tally = Tally(pipe)
-    tally.partials_of = _partials_of
+    tally.partials_of = partials_of
     tally.ready()
     while not tally.over():
         for subscriber, _ in poller.poll(POLL_MS):
@@ -189,12 +190,8 @@ def crowd_main(pipe: Pipe, live: str, count: int) -> None:
     total = pipe.recv()
     received = [FELIXHUB.read(raw) for raw in tally.raws]
     copies = Counter(tally.raws)
-    given = sum(min(number, count) * _partials_of(raw) for raw, number in copies.items())
+    given = sum(min(number, count) * partials_of(raw) for raw, number in copies.items())
     pipe.send((total * count - given, latencies_ms(received, tally.times_ns)))
-
-
-def _partials_of(raw: bytes) -> int:
-    return partials_in(FELIXHUB.read(raw)[2])
 
 
 def crowd(peer: Peer, options: Options, count: int, seconds: float) -> Step:

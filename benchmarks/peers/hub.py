@@ -59,12 +59,17 @@ class FelixHub(Peer):
         subscriber.subscribe(b"")
         subscriber.connect(address.live)
         subscriber.recv_multipart()
-        tally.partials_of = lambda body: partials_in(json.loads(body)["text"])
+        tally.partials_of = partials_of
         tally.ready()
         drain(subscriber, tally, only=b"/thought.partial/")
 
     def repaired(self, raws: list[Any], address: Any, begun: Any) -> list[Any]:  # noqa: ARG002
         return [body for body in stored_events(address, begun) if json.loads(body)["kind"] == "thought.partial"]
+
+
+def partials_of(body: bytes) -> int:
+    """How many partials of the work an event of text is made of."""
+    return partials_in(json.loads(body)["text"])
 
 
 class FelixHubApart(FelixHub):
